@@ -1,0 +1,111 @@
+package schema
+
+// Application is what the desired section of an app:<name> shadow says, with
+// defaults applied.
+type Application struct {
+	Component string   `json:"component"` // name@version of the catalog, or file:///path; "" when command names a program that is already there
+	Mode      Mode     `json:"mode"`      // default container
+	AttachTo  string   `json:"attachTo"`  // mode attach: the application whose container is joined
+	State     RunState `json:"state"`     // default running
+	Run       Run      `json:"run"`
+	DependsOn []string `json:"dependsOn"` // applications of the node that must run first
+}
+
+// RunState is whether an application shall run.
+type RunState string
+
+// The run states.
+const (
+	StateRunning RunState = "running"
+	StateStopped RunState = "stopped"
+)
+
+// Run is the run configuration, the same in all three modes; Matrix says what
+// each mode does with it.
+type Run struct {
+	Command    []string          `json:"command"`    // replaces the component's entry point
+	Args       []string          `json:"args"`       // replaces the component's arguments
+	Env        map[string]string `json:"env"`        // added to the component's environment
+	Files      []File            `json:"files"`      // placed before start
+	Ports      []Port            `json:"ports"`      // reachable from outside the node
+	Hostname   string            `json:"hostname"`   // inside the container
+	Privileged bool              `json:"privileged"` // all capabilities and devices
+	Serial     []string          `json:"serial"`     // serial ports of the node, such as /dev/ttyS1
+	User       string            `json:"user"`       // uid, uid:gid or a name known where it runs; "" = the component's
+	Dir        string            `json:"dir"`        // working directory; "" = the component's
+	StopGrace  Duration          `json:"stopGrace"`  // from the polite signal to the forced one; default 10s
+	Resources  Resources         `json:"resources"`
+	Restart    Restart           `json:"restart"`
+	Health     *Health           `json:"health"`
+}
+
+// File is a file with inline content.
+type File struct {
+	Path    string `json:"path"`    // absolute
+	Content string `json:"content"` // UTF-8, at most MaxFileContent bytes
+	Mode    string `json:"mode"`    // octal permission bits; default 0644
+}
+
+// Port makes a container's port reachable on the node.
+type Port struct {
+	Host      int    `json:"host"`      // 1 to 65535
+	Container int    `json:"container"` // 1 to 65535; default Host
+	Protocol  string `json:"protocol"`  // tcp (default) or udp
+}
+
+// Resources bounds what an application may use. Zero means no bound.
+type Resources struct {
+	CPU    CPU   `json:"cpu"`    // at least 10m
+	Memory Bytes `json:"memory"` // at least MinMemory
+	Pids   int64 `json:"pids"`   // processes and threads, at least 1
+}
+
+// RestartPolicy says after which exits an application is started again.
+type RestartPolicy string
+
+// The restart policies.
+const (
+	RestartAlways    RestartPolicy = "always"
+	RestartOnFailure RestartPolicy = "on-failure" // exit status other than 0, or killed
+	RestartNever     RestartPolicy = "never"
+)
+
+// Restart is the restart policy with its backoff, which doubles from Backoff to
+// BackoffMax and starts over once the application stayed up for BackoffReset.
+type Restart struct {
+	Policy       RestartPolicy `json:"policy"`       // default always
+	MaxRetries   int           `json:"maxRetries"`   // 0 = no limit
+	Backoff      Duration      `json:"backoff"`      // default 1s
+	BackoffMax   Duration      `json:"backoffMax"`   // default 1m
+	BackoffReset Duration      `json:"backoffReset"` // default 10s
+}
+
+// Health is a probe; exactly one of HTTP and TCP is set.
+type Health struct {
+	HTTP     *HTTPProbe `json:"http,omitempty"`
+	TCP      *TCPProbe  `json:"tcp,omitempty"`
+	Interval Duration   `json:"interval"` // default 10s
+	Timeout  Duration   `json:"timeout"`  // default 2s
+	Failures int        `json:"failures"` // in a row before it counts as unhealthy; default 3
+}
+
+// HTTPProbe is healthy on a status from 200 to 399.
+type HTTPProbe struct {
+	Port int    `json:"port"`
+	Path string `json:"path"` // default /
+}
+
+// TCPProbe is healthy when the port accepts a connection.
+type TCPProbe struct {
+	Port int `json:"port"`
+}
+
+// Limits of an application document, beyond those of every shadow.
+const (
+	MinMemory      Bytes = 4 << 20 // below it a container cannot be set up
+	MaxFileContent       = 32 << 10
+	MaxFiles             = 32
+	MaxPorts             = 64
+	MaxEnv               = 256
+	MaxDependsOn         = 16
+)

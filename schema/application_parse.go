@@ -1,0 +1,216 @@
+package schema
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ParseApplication decodes, completes and validates the desired section of an
+// application. The error is an *Error.
+func ParseApplication(desired []byte) (*Application, error) {
+	a := new(Application)
+	if err := decode(KindApplication, desired, a); err != nil {
+		return nil, err
+	}
+	c := &check{kind: KindApplication}
+	a.defaults()
+	a.validate(c)
+	if err := c.err(); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func (a *Application) defaults() {
+	setDefault(&a.Mode, ModeContainer)
+	setDefault(&a.State, StateRunning)
+	r := &a.Run
+	setDefault(&r.StopGrace, Duration(10*time.Second))
+	setDefault(&r.Restart.Policy, RestartAlways)
+	setDefault(&r.Restart.Backoff, Duration(time.Second))
+	setDefault(&r.Restart.BackoffMax, max(Duration(time.Minute), r.Restart.Backoff))
+	setDefault(&r.Restart.BackoffReset, Duration(10*time.Second))
+	for i := range r.Files {
+		setDefault(&r.Files[i].Mode, "0644")
+	}
+	for i := range r.Ports {
+		setDefault(&r.Ports[i].Container, r.Ports[i].Host)
+		setDefault(&r.Ports[i].Protocol, "tcp")
+	}
+	if h := r.Health; h != nil {
+		setDefault(&h.Interval, Duration(10*time.Second))
+		setDefault(&h.Timeout, Duration(2*time.Second))
+		setDefault(&h.Failures, 3)
+		if h.HTTP != nil {
+			setDefault(&h.HTTP.Path, "/")
+		}
+	}
+}
+
+// setDefault gives *v the value def unless it has one.
+func setDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+func (a *Application) validate(c *check) {
+	c.need(a.Mode == ModeContainer || a.Mode == ModeAttach || a.Mode == ModeHost,
+		"mode", "must be container, attach or host", a.Mode)
+	c.need(a.State == StateRunning || a.State == StateStopped, "state", "must be running or stopped", a.State)
+	a.validateComponent(c)
+	if a.Mode == ModeAttach {
+		c.need(ValidName(a.AttachTo), "attachTo", "mode attach needs the name of the application to join: "+NameRule, a.AttachTo)
+	} else {
+		c.need(a.AttachTo == "", "attachTo", "is only for mode attach", a.AttachTo)
+	}
+	if len(a.DependsOn) > MaxDependsOn {
+		c.add("dependsOn", "too many entries", len(a.DependsOn), MaxDependsOn)
+	}
+	for i, d := range a.DependsOn {
+		c.need(ValidName(d), index("dependsOn", i), "must be the name of an application: "+NameRule, d)
+	}
+	a.validateMatrix(c)
+	a.Run.validate(c)
+}
+
+var component = regexp.MustCompile(`^([a-z0-9][a-z0-9._/-]{0,127}@[A-Za-z0-9][A-Za-z0-9._+-]{0,63}|file:///.{1,1024})$`)
+
+func (a *Application) validateComponent(c *check) {
+	switch {
+	case a.Component != "":
+		ok := component.MatchString(a.Component) && !strings.Contains(a.Component, "..")
+		c.need(ok, "component", "must be name@version or file:///path", a.Component)
+	case a.Mode == ModeContainer:
+		c.add("component", "mode container needs a component: it holds the root file system", nil, nil)
+	case len(a.Run.Command) == 0:
+		c.add("run.command", "without a component the command must be given", nil, nil)
+	}
+}
+
+// validateMatrix refuses the options that the mode doesn't have, by name.
+func (a *Application) validateMatrix(c *check) {
+	set := map[Option]any{}
+	if n := len(a.Run.Ports); n > 0 {
+		set[OptionPorts] = n
+	}
+	if a.Run.Hostname != "" {
+		set[OptionHostname] = a.Run.Hostname
+	}
+	if a.Run.Privileged {
+		set[OptionPrivileged] = true
+	}
+	if n := len(a.Run.Serial); n > 0 {
+		set[OptionSerial] = n
+	}
+	for _, r := range Matrix {
+		value, isSet := set[r.Option]
+		if s, known := r.Support[a.Mode]; isSet && known && !s.Allowed() {
+			c.add(r.Path, fmt.Sprintf("is %s in mode %s: %s", s, a.Mode, r.Reason), value, nil)
+		}
+	}
+}
+
+func (r *Run) validate(c *check) {
+	if len(r.Env) > MaxEnv {
+		c.add("run.env", "too many variables", len(r.Env), MaxEnv)
+	}
+	for k, v := range r.Env {
+		c.need(k != "" && !strings.ContainsAny(k, "=\x00"), "run.env."+k, "a name is not empty and has no = or NUL", k)
+		c.need(!strings.Contains(v, "\x00"), "run.env."+k, "a value has no NUL", nil)
+	}
+	for i, s := range append(append([]string{}, r.Command...), r.Args...) {
+		c.need(!strings.Contains(s, "\x00"), index("run.command+args", i), "an argument has no NUL", nil)
+	}
+	c.need(r.Hostname == "" || hostname.MatchString(r.Hostname), "run.hostname", "must be a host name of 1 to 63 of a-z, A-Z, 0-9 and -", r.Hostname)
+	c.need(r.Dir == "" || path.IsAbs(r.Dir), "run.dir", "must be absolute", r.Dir)
+	for i, s := range r.Serial {
+		c.need(strings.HasPrefix(s, "/dev/") && path.Clean(s) == s, index("run.serial", i), "must be a path below /dev", s)
+	}
+	within(c, "run.stopGrace", r.StopGrace, 0, Duration(10*time.Minute))
+	r.validateFiles(c)
+	r.validatePorts(c)
+	r.Resources.validate(c)
+	r.Restart.validate(c)
+	if r.Health != nil {
+		r.Health.validate(c)
+	}
+}
+
+var hostname = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$`)
+
+func (r *Run) validateFiles(c *check) {
+	if len(r.Files) > MaxFiles {
+		c.add("run.files", "too many files", len(r.Files), MaxFiles)
+	}
+	seen := map[string]bool{}
+	for i, f := range r.Files {
+		p := index("run.files", i)
+		c.need(path.IsAbs(f.Path) && path.Clean(f.Path) == f.Path && f.Path != "/", p+".path", "must be absolute, without . or .. parts", f.Path)
+		c.need(!seen[f.Path], p+".path", "is given twice", f.Path)
+		seen[f.Path] = true
+		if len(f.Content) > MaxFileContent {
+			c.add(p+".content", "too many bytes", len(f.Content), MaxFileContent)
+		}
+		bits, err := strconv.ParseUint(f.Mode, 8, 32)
+		c.need(err == nil && bits <= 0o777, p+".mode", `must be octal permission bits such as "0644"`, f.Mode)
+	}
+}
+
+func (r *Run) validatePorts(c *check) {
+	if len(r.Ports) > MaxPorts {
+		c.add("run.ports", "too many ports", len(r.Ports), MaxPorts)
+	}
+	seen := map[string]bool{}
+	for i, p := range r.Ports {
+		at := index("run.ports", i)
+		within(c, at+".host", p.Host, 1, 65535)
+		within(c, at+".container", p.Container, 1, 65535)
+		c.need(p.Protocol == "tcp" || p.Protocol == "udp", at+".protocol", "must be tcp or udp", p.Protocol)
+		key := p.Protocol + strconv.Itoa(p.Host)
+		c.need(!seen[key], at+".host", "is given twice", p.Host)
+		seen[key] = true
+	}
+}
+
+func (r *Resources) validate(c *check) {
+	if r.CPU != 0 && r.CPU < 10 {
+		c.add("run.resources.cpu", "must be at least 10m", r.CPU, "10m")
+	}
+	if r.Memory != 0 && r.Memory < MinMemory {
+		c.add("run.resources.memory", "is too little to start in", r.Memory, MinMemory)
+	}
+	if r.Pids < 0 {
+		c.add("run.resources.pids", "must not be negative", r.Pids, 0)
+	}
+}
+
+func (r *Restart) validate(c *check) {
+	c.need(r.Policy == RestartAlways || r.Policy == RestartOnFailure || r.Policy == RestartNever,
+		"run.restart.policy", "must be always, on-failure or never", r.Policy)
+	within(c, "run.restart.maxRetries", r.MaxRetries, 0, 1_000_000)
+	within(c, "run.restart.backoff", r.Backoff, Duration(100*time.Millisecond), Duration(time.Hour))
+	within(c, "run.restart.backoffMax", r.BackoffMax, r.Backoff, Duration(24*time.Hour))
+	within(c, "run.restart.backoffReset", r.BackoffReset, Duration(time.Second), Duration(24*time.Hour))
+}
+
+func (h *Health) validate(c *check) {
+	c.need((h.HTTP != nil) != (h.TCP != nil), "run.health", "must hold exactly one of http and tcp", nil)
+	if h.HTTP != nil {
+		within(c, "run.health.http.port", h.HTTP.Port, 1, 65535)
+		c.need(strings.HasPrefix(h.HTTP.Path, "/"), "run.health.http.path", "must start with /", h.HTTP.Path)
+	}
+	if h.TCP != nil {
+		within(c, "run.health.tcp.port", h.TCP.Port, 1, 65535)
+	}
+	within(c, "run.health.interval", h.Interval, Duration(time.Second), Duration(time.Hour))
+	within(c, "run.health.timeout", h.Timeout, Duration(100*time.Millisecond), Duration(time.Minute))
+	within(c, "run.health.failures", h.Failures, 1, 100)
+}
+
+func index(p string, i int) string { return p + "[" + strconv.Itoa(i) + "]" }

@@ -1,0 +1,102 @@
+package schema
+
+// Mode is how an application runs.
+type Mode string
+
+// The modes. One parameter structure serves all three.
+const (
+	ModeContainer Mode = "container" // its own container
+	ModeAttach    Mode = "attach"    // joins the container of another application
+	ModeHost      Mode = "host"      // a process of the host
+)
+
+// Modes lists the modes in the order of the matrix' columns.
+var Modes = []Mode{ModeContainer, ModeAttach, ModeHost}
+
+// Option is one row of the matrix: a group of members of run.
+type Option string
+
+// The options.
+const (
+	OptionEnvironment Option = "environment"
+	OptionPorts       Option = "ports"
+	OptionRestart     Option = "restart"
+	OptionFiles       Option = "files"
+	OptionResources   Option = "resources"
+	OptionHostname    Option = "hostname"
+	OptionPrivileged  Option = "privileged"
+	OptionSerial      Option = "serial"
+	OptionArgs        Option = "args"
+	OptionCommand     Option = "command"
+)
+
+// Support says what a mode does with an option.
+type Support uint8
+
+// The kinds of support.
+const (
+	Supported     Support = iota // takes effect on the application alone
+	Rebuild                      // takes effect; the container is rebuilt and its applications restart
+	RestartOnOver                // takes effect; the application alone is restarted when it goes over
+	NotApplicable                // has no meaning in this mode: setting it is refused
+	Refused                      // refused for security
+)
+
+// Row is one option of the matrix.
+type Row struct {
+	Option  Option
+	Path    string           // where it is set, from the desired section
+	Support map[Mode]Support // one entry per mode
+	Reason  string           // why the refused ones are refused
+}
+
+// Matrix says which option each mode supports. It is enforced by validation and
+// by the executors, and shown in the documentation.
+var Matrix = []Row{
+	{Option: OptionEnvironment, Path: "run.env", Support: row(Supported, Supported, Supported)},
+	{Option: OptionPorts, Path: "run.ports", Support: row(Supported, Rebuild, NotApplicable),
+		Reason: "a host process binds its own ports"},
+	{Option: OptionRestart, Path: "run.restart", Support: row(Supported, Supported, Supported)},
+	{Option: OptionFiles, Path: "run.files", Support: row(Supported, Rebuild, Supported)},
+	{Option: OptionResources, Path: "run.resources", Support: row(Supported, RestartOnOver, Supported)},
+	{Option: OptionHostname, Path: "run.hostname", Support: row(Supported, Rebuild, Refused),
+		Reason: "a host process would rename the whole node"},
+	{Option: OptionPrivileged, Path: "run.privileged", Support: row(Supported, Rebuild, Refused),
+		Reason: "a host process already runs beside the agent; give it a user instead"},
+	{Option: OptionSerial, Path: "run.serial", Support: row(Supported, Rebuild, NotApplicable),
+		Reason: "a host process opens the node's own devices"},
+	{Option: OptionArgs, Path: "run.args", Support: row(Supported, Supported, Supported)},
+	{Option: OptionCommand, Path: "run.command", Support: row(Supported, Supported, Supported)},
+}
+
+func row(container, attach, host Support) map[Mode]Support {
+	return map[Mode]Support{ModeContainer: container, ModeAttach: attach, ModeHost: host}
+}
+
+// SupportOf returns what mode does with option.
+func SupportOf(option Option, mode Mode) Support {
+	for _, r := range Matrix {
+		if r.Option == option {
+			return r.Support[mode]
+		}
+	}
+	return NotApplicable
+}
+
+// Allowed tells whether the option may be set in a document.
+func (s Support) Allowed() bool { return s < NotApplicable }
+
+func (s Support) String() string {
+	switch s {
+	case Supported:
+		return "yes"
+	case Rebuild:
+		return "yes, container rebuilt"
+	case RestartOnOver:
+		return "application restarted when over the limit"
+	case NotApplicable:
+		return "not applicable"
+	default:
+		return "refused"
+	}
+}

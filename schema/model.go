@@ -1,0 +1,56 @@
+package schema
+
+import (
+	"embed"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Model is a device model: the items of a kind of meter, by name.
+type Model struct {
+	Name  string `json:"name"`  // as in Meter.Model
+	Title string `json:"title"` // maker, type, register map
+	Items []Item `json:"items"`
+}
+
+// modelFiles holds one file per model, so that a new meter is a new file.
+//
+//go:embed models/*.json
+var modelFiles embed.FS
+
+var models = loadModels()
+
+// loadModels panics on a broken file: they are part of the program, and a test reads each.
+func loadModels() map[string]Model {
+	files, err := modelFiles.ReadDir("models")
+	if err != nil {
+		panic(err)
+	}
+	all := make(map[string]Model, len(files))
+	for _, f := range files {
+		text, err := modelFiles.ReadFile("models/" + f.Name())
+		if err != nil {
+			panic(err)
+		}
+		var m Model
+		if err := json.Unmarshal(text, &m); err != nil {
+			panic(fmt.Sprintf("device model %s: %v", f.Name(), err))
+		}
+		for i := range m.Items {
+			m.Items[i].defaults()
+		}
+		all[m.Name] = m
+	}
+	return all
+}
+
+// ModelNamed returns a device model. Its items are shared: callers don't change them.
+func ModelNamed(name string) (Model, bool) {
+	m, ok := models[name]
+	return m, ok
+}
+
+// ModelNames returns the names of all models, sorted.
+func ModelNames() []string { return slices.Sorted(maps.Keys(models)) }

@@ -1,0 +1,54 @@
+package schema
+
+import (
+	"regexp"
+	"time"
+)
+
+// Node is what the member node of a classic shadow's desired section says, with
+// defaults applied.
+type Node struct {
+	Site   string            `json:"site"`   // the place it stands at
+	Labels map[string]string `json:"labels"` // for selectors
+	Sync   NodeSync          `json:"sync"`
+}
+
+// NodeSync sets how often a node compares its state with the cloud's even when
+// nothing seems to have changed.
+type NodeSync struct {
+	Interval Duration `json:"interval"` // 5s to 24h, jittered by ±20 %; default 1m
+}
+
+// Limits of a node document.
+const (
+	MaxLabels = 64
+	MaxSite   = 128
+)
+
+var label = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$`)
+
+// ParseNode decodes, completes and validates the member node of a classic
+// shadow's desired section. The error is an *Error.
+func ParseNode(desired []byte) (*Node, error) {
+	n := new(Node)
+	if err := decode(KindNode, desired, n); err != nil {
+		return nil, err
+	}
+	c := &check{kind: KindNode}
+	setDefault(&n.Sync.Interval, Duration(time.Minute))
+	within(c, "node.sync.interval", n.Sync.Interval, Duration(5*time.Second), Duration(24*time.Hour))
+	if len(n.Site) > MaxSite {
+		c.add("node.site", "too many bytes", len(n.Site), MaxSite)
+	}
+	if len(n.Labels) > MaxLabels {
+		c.add("node.labels", "too many labels", len(n.Labels), MaxLabels)
+	}
+	for k, v := range n.Labels {
+		c.need(label.MatchString(k), "node.labels."+k, "a label's name is 1 to 63 of letters, digits and ._/-", k)
+		c.need(len(v) <= 256, "node.labels."+k, "a label's value has at most 256 bytes", len(v))
+	}
+	if err := c.err(); err != nil {
+		return nil, err
+	}
+	return n, nil
+}

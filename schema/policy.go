@@ -1,0 +1,107 @@
+package schema
+
+// Policy is what the desired section of a collect:<name> shadow says, with
+// defaults applied: which items of which meters are read from where, how often.
+type Policy struct {
+	Enabled  *bool    `json:"enabled"`  // default true
+	Priority int      `json:"priority"` // 1 first to 9 last; default 5; orders policies that share a port
+	Source   Source   `json:"source"`
+	Meters   []Meter  `json:"meters"`
+	Items    []Item   `json:"items"`  // read from every meter, besides those of its model
+	Period   Duration `json:"period"` // 100ms to 24h; default 15m
+	Align    Duration `json:"align"`  // offset of the slots from the whole period, counted from 1970; default 0
+	Windows  []Window `json:"windows"`
+	Report   Report   `json:"report"`
+}
+
+// SourceKind is a protocol on a medium.
+type SourceKind string
+
+// The kinds of source.
+const (
+	SourceModbusTCP     SourceKind = "modbus-tcp"
+	SourceModbusRTU     SourceKind = "modbus-rtu"     // serial line
+	SourceModbusRTUOver SourceKind = "modbus-rtu-tcp" // RTU frames through a serial server
+)
+
+// Source is the port that meters are read through. Policies naming the same
+// port share it.
+type Source struct {
+	Kind    SourceKind `json:"kind"`
+	Address string     `json:"address"` // host:port of the TCP kinds
+	Port    string     `json:"port"`    // serial device of modbus-rtu, such as /dev/ttyS1
+	Baud    int        `json:"baud"`    // default 9600
+	Data    int        `json:"data"`    // data bits, 7 or 8; default 8
+	Parity  string     `json:"parity"`  // N, E or O; default N
+	Stop    int        `json:"stop"`    // stop bits, 1 or 2; default 1
+	Timeout Duration   `json:"timeout"` // for one reply; default 1s
+	Pause   Duration   `json:"pause"`   // between two requests; default 0
+	Tries   int        `json:"tries"`   // per request within one cycle; default 2
+	MaxHole *int       `json:"maxHole"` // unused registers read over to join two fields; default 16
+}
+
+// Meter is one device on the source.
+type Meter struct {
+	ID    string `json:"id"`    // unique within the policy
+	Unit  int    `json:"unit"`  // Modbus unit, 1 to 247 (0 to 255 on TCP); default 1
+	Model string `json:"model"` // device model naming its items; "" = only the policy's items
+}
+
+// Item is one value of a meter.
+type Item struct {
+	Name     string  `json:"name"`     // unique within a meter
+	Function int     `json:"function"` // 1 coils, 2 discrete inputs, 3 holding registers, 4 input registers; default 3
+	Address  int     `json:"address"`  // 0-based address on the wire
+	Type     string  `json:"type"`     // bool, uint16, int16, uint32, int32, uint64, int64, float32, float64; default uint16, bool for functions 1 and 2
+	Order    string  `json:"order"`    // byte order ABCD (default), DCBA, BADC or CDAB
+	Scale    float64 `json:"scale"`    // multiplies the raw value; default 1
+	Unit     string  `json:"unit"`     // such as V, A, kW, kWh, Hz; informative
+}
+
+// Window is a part of the day in which the policy polls, "HH:MM-HH:MM" in UTC;
+// one that ends before it starts goes over midnight. No windows = always.
+type Window string
+
+// Report says what of the readings goes upward.
+type Report struct {
+	Every    Duration `json:"every"`    // at most one report per this time; default the period, at least 1s
+	OnChange bool     `json:"onChange"` // leave out values equal to those last reported
+}
+
+// Limits of a policy document, beyond those of every shadow.
+const (
+	MaxMeters        = 1000
+	MaxItems         = 500
+	MaxWindows       = 16
+	MaxRegistersHole = 120
+)
+
+// IsEnabled tells whether the policy polls at all.
+func (p *Policy) IsEnabled() bool { return p.Enabled == nil || *p.Enabled }
+
+// ItemsOf returns all items of a meter: those of its model, then the policy's.
+func (p *Policy) ItemsOf(m Meter) []Item {
+	model, ok := ModelNamed(m.Model)
+	if !ok {
+		return p.Items
+	}
+	if len(p.Items) == 0 {
+		return model.Items
+	}
+	return append(append([]Item{}, model.Items...), p.Items...)
+}
+
+// Registers returns how many 16-bit registers a type takes; 0 for an unknown
+// one, 1 for bool, which as a coil is one bit.
+func Registers(itemType string) int {
+	switch itemType {
+	case "bool", "uint16", "int16":
+		return 1
+	case "uint32", "int32", "float32":
+		return 2
+	case "uint64", "int64", "float64":
+		return 4
+	default:
+		return 0
+	}
+}

@@ -1,0 +1,194 @@
+package schema
+
+import (
+	"math"
+	"net"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ParsePolicy decodes, completes and validates the desired section of a
+// collection policy. The error is an *Error.
+func ParsePolicy(desired []byte) (*Policy, error) {
+	p := new(Policy)
+	if err := decode(KindPolicy, desired, p); err != nil {
+		return nil, err
+	}
+	c := &check{kind: KindPolicy}
+	p.defaults()
+	p.validate(c)
+	if err := c.err(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *Policy) defaults() {
+	setDefault(&p.Priority, 5)
+	setDefault(&p.Period, Duration(15*time.Minute))
+	setDefault(&p.Report.Every, max(p.Period, Duration(time.Second)))
+	s := &p.Source
+	setDefault(&s.Timeout, Duration(time.Second))
+	setDefault(&s.Tries, 2)
+	if s.MaxHole == nil {
+		hole := 16
+		s.MaxHole = &hole
+	}
+	if s.Kind == SourceModbusRTU {
+		setDefault(&s.Baud, 9600)
+		setDefault(&s.Data, 8)
+		setDefault(&s.Parity, "N")
+		setDefault(&s.Stop, 1)
+	}
+	for i := range p.Meters {
+		setDefault(&p.Meters[i].Unit, 1)
+	}
+	for i := range p.Items {
+		p.Items[i].defaults()
+	}
+}
+
+func (it *Item) defaults() {
+	setDefault(&it.Function, 3)
+	if it.Function <= 2 {
+		setDefault(&it.Type, "bool")
+	}
+	setDefault(&it.Type, "uint16")
+	setDefault(&it.Order, "ABCD")
+	setDefault(&it.Scale, 1)
+}
+
+func (p *Policy) validate(c *check) {
+	within(c, "priority", p.Priority, 1, 9)
+	within(c, "period", p.Period, Duration(100*time.Millisecond), Duration(24*time.Hour))
+	within(c, "align", p.Align, 0, p.Period)
+	within(c, "report.every", p.Report.Every, Duration(time.Second), Duration(24*time.Hour))
+	p.Source.validate(c)
+	p.validateMeters(c)
+	if len(p.Items) > MaxItems {
+		c.add("items", "too many items", len(p.Items), MaxItems)
+	}
+	for i := range p.Items {
+		p.Items[i].validate(c, index("items", i))
+	}
+	if len(p.Windows) > MaxWindows {
+		c.add("windows", "too many windows", len(p.Windows), MaxWindows)
+	}
+	for i, w := range p.Windows {
+		_, _, err := w.Bounds()
+		c.need(err == nil, index("windows", i), "must be HH:MM-HH:MM", w)
+	}
+}
+
+func (p *Policy) validateMeters(c *check) {
+	c.need(len(p.Meters) > 0, "meters", "at least one meter is needed", nil)
+	if len(p.Meters) > MaxMeters {
+		c.add("meters", "too many meters", len(p.Meters), MaxMeters)
+		return
+	}
+	lowest, highest := 1, 247
+	if p.Source.Kind == SourceModbusTCP {
+		lowest, highest = 0, 255
+	}
+	seen := map[string]bool{}
+	for i, m := range p.Meters {
+		at := index("meters", i)
+		c.need(validID(m.ID), at+".id", "must be 1 to 64 of letters, digits and ._-", m.ID)
+		c.need(!seen[m.ID], at+".id", "is given twice", m.ID)
+		seen[m.ID] = true
+		within(c, at+".unit", m.Unit, lowest, highest)
+		if m.Model != "" {
+			_, ok := ModelNamed(m.Model)
+			c.need(ok, at+".model", "is not known; known are "+strings.Join(ModelNames(), ", "), m.Model)
+		}
+		p.validateItemNames(c, at, m)
+	}
+}
+
+// validateItemNames makes sure that each value of a meter has a name of its own.
+func (p *Policy) validateItemNames(c *check, at string, m Meter) {
+	items := p.ItemsOf(m)
+	c.need(len(items) > 0, at, "has nothing to read: give it a model, or the policy items", m.ID)
+	seen := map[string]bool{}
+	for _, it := range items {
+		c.need(!seen[it.Name], at, "has two items of one name", it.Name)
+		seen[it.Name] = true
+	}
+}
+
+func (s *Source) validate(c *check) {
+	switch s.Kind {
+	case SourceModbusTCP, SourceModbusRTUOver:
+		_, port, err := net.SplitHostPort(s.Address)
+		n, perr := strconv.Atoi(port)
+		c.need(err == nil && perr == nil && n > 0 && n < 65536, "source.address", "must be host:port", s.Address)
+		c.need(s.Port == "", "source.port", "is only for modbus-rtu; use address", s.Port)
+	case SourceModbusRTU:
+		c.need(path.IsAbs(s.Port) && path.Clean(s.Port) == s.Port, "source.port", "must be the path of a serial device", s.Port)
+		c.need(s.Address == "", "source.address", "is not for modbus-rtu; use port", s.Address)
+		within(c, "source.baud", s.Baud, 300, 4_000_000)
+		within(c, "source.data", s.Data, 7, 8)
+		within(c, "source.stop", s.Stop, 1, 2)
+		c.need(s.Parity == "N" || s.Parity == "E" || s.Parity == "O", "source.parity", "must be N, E or O", s.Parity)
+	default:
+		c.add("source.kind", "must be modbus-tcp, modbus-rtu or modbus-rtu-tcp", s.Kind, nil)
+	}
+	within(c, "source.timeout", s.Timeout, Duration(10*time.Millisecond), Duration(time.Minute))
+	within(c, "source.pause", s.Pause, 0, Duration(time.Minute))
+	within(c, "source.tries", s.Tries, 1, 10)
+	within(c, "source.maxHole", *s.MaxHole, 0, MaxRegistersHole)
+}
+
+func (it *Item) validate(c *check, at string) {
+	c.need(validID(it.Name), at+".name", "must be 1 to 64 of letters, digits and ._-", it.Name)
+	within(c, at+".function", it.Function, 1, 4)
+	size := Registers(it.Type)
+	c.need(size > 0, at+".type", "must be bool, uint16, int16, uint32, int32, uint64, int64, float32 or float64", it.Type)
+	c.need(it.Function > 2 || it.Type == "bool", at+".type", "functions 1 and 2 read single bits: must be bool", it.Type)
+	within(c, at+".address", it.Address, 0, 65536-max(size, 1))
+	switch it.Order {
+	case "ABCD", "DCBA", "BADC", "CDAB":
+	default:
+		c.add(at+".order", "must be ABCD, DCBA, BADC or CDAB", it.Order, nil)
+	}
+	c.need(!math.IsInf(it.Scale, 0) && !math.IsNaN(it.Scale), at+".scale", "must be a finite number", nil)
+}
+
+func validID(s string) bool {
+	if s == "" || len(s) > 64 {
+		return false
+	}
+	for _, r := range s {
+		ok := r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || r == '.' || r == '_' || r == '-'
+		if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// Bounds returns the window's start and end as offsets from midnight UTC.
+func (w Window) Bounds() (start, end time.Duration, err error) {
+	from, to, ok := strings.Cut(string(w), "-")
+	if !ok {
+		return 0, 0, strconv.ErrSyntax
+	}
+	if start, err = clock(from); err != nil {
+		return 0, 0, err
+	}
+	end, err = clock(to)
+	return start, end, err
+}
+
+// clock reads HH:MM, up to and with 24:00.
+func clock(s string) (time.Duration, error) {
+	hh, mm, ok := strings.Cut(s, ":")
+	h, herr := strconv.Atoi(hh)
+	m, merr := strconv.Atoi(mm)
+	if !ok || herr != nil || merr != nil || h < 0 || m < 0 || m > 59 || h*60+m > 24*60 {
+		return 0, strconv.ErrSyntax
+	}
+	return time.Duration(h)*time.Hour + time.Duration(m)*time.Minute, nil
+}
