@@ -79,7 +79,7 @@ func (a *Application) validate(c *check) {
 	a.Run.validate(c)
 }
 
-var component = regexp.MustCompile(`^([a-z0-9][a-z0-9._/-]{0,127}@[A-Za-z0-9][A-Za-z0-9._+-]{0,63}|file:///.{1,1024})$`)
+var component = regexp.MustCompile(`^([a-z0-9][a-z0-9._/-]{0,127}@[A-Za-z0-9][A-Za-z0-9._+-]{0,63}|file:///.{1,1000})$`)
 
 func (a *Application) validateComponent(c *check) {
 	switch {

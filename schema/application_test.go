@@ -1,0 +1,138 @@
+package schema
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestParseApplication_Defaults(t *testing.T) {
+	a, err := ParseApplication([]byte(`{"component":"web@1.0.0","run":{"ports":[{"host":8080}],"files":[{"path":"/etc/w.yml"}],"health":{"http":{"port":80}},"restart":{"backoff":"2m"}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Mode != ModeContainer || a.State != StateRunning {
+		t.Errorf("mode %q state %q", a.Mode, a.State)
+	}
+	r := a.Run
+	if r.Ports[0].Container != 8080 || r.Ports[0].Protocol != "tcp" || r.Files[0].Mode != "0644" {
+		t.Errorf("ports %+v files %+v", r.Ports, r.Files)
+	}
+	if r.StopGrace.D() != 10*time.Second || r.Restart.Policy != RestartAlways {
+		t.Errorf("stopGrace %v restart %+v", r.StopGrace, r.Restart)
+	}
+	if r.Restart.BackoffMax < r.Restart.Backoff {
+		t.Errorf("backoffMax %v is below backoff %v", r.Restart.BackoffMax, r.Restart.Backoff)
+	}
+	if r.Health.HTTP.Path != "/" || r.Health.Failures != 3 {
+		t.Errorf("health %+v", r.Health)
+	}
+}
+
+func TestParseApplication_Refuses(t *testing.T) {
+	long := strings.Repeat("x", MaxFileContent+1)
+	tests := []struct{ name, in, path string }{
+		{"unknown member", `{"component":"a@1","rum":{}}`, "rum"},
+		{"wrong type", `{"component":"a@1","run":{"env":[]}}`, "run.env"},
+		{"second value", `{"component":"a@1"}{}`, "desired"},
+		{"no component", `{"mode":"container"}`, "component"},
+		{"no version", `{"component":"web"}`, "component"},
+		{"path climbing", `{"component":"file:///a/../../etc"}`, "component"},
+		{"no command", `{"mode":"host"}`, "run.command"},
+		{"mode", `{"component":"a@1","mode":"vm"}`, "mode"},
+		{"state", `{"component":"a@1","state":"paused"}`, "state"},
+		{"attach without target", `{"component":"a@1","mode":"attach"}`, "attachTo"},
+		{"target without attach", `{"component":"a@1","attachTo":"web"}`, "attachTo"},
+		{"host with ports", `{"component":"a@1","mode":"host","run":{"ports":[{"host":80}]}}`, "run.ports"},
+		{"host with hostname", `{"component":"a@1","mode":"host","run":{"hostname":"h"}}`, "run.hostname"},
+		{"host privileged", `{"component":"a@1","mode":"host","run":{"privileged":true}}`, "run.privileged"},
+		{"host with serial", `{"component":"a@1","mode":"host","run":{"serial":["/dev/ttyS1"]}}`, "run.serial"},
+		{"serial outside dev", `{"component":"a@1","run":{"serial":["/dev/../etc/passwd"]}}`, "run.serial[0]"},
+		{"port", `{"component":"a@1","run":{"ports":[{"host":70000}]}}`, "run.ports[0].host"},
+		{"port twice", `{"component":"a@1","run":{"ports":[{"host":80},{"host":80}]}}`, "run.ports[1].host"},
+		{"memory", `{"component":"a@1","run":{"resources":{"memory":"1Mi"}}}`, "run.resources.memory"},
+		{"cpu", `{"component":"a@1","run":{"resources":{"cpu":"1m"}}}`, "run.resources.cpu"},
+		{"file path", `{"component":"a@1","run":{"files":[{"path":"etc/x"}]}}`, "run.files[0].path"},
+		{"file mode", `{"component":"a@1","run":{"files":[{"path":"/x","mode":"rwx"}]}}`, "run.files[0].mode"},
+		{"file content", `{"component":"a@1","run":{"files":[{"path":"/x","content":"` + long + `"}]}}`, "run.files[0].content"},
+		{"restart policy", `{"component":"a@1","run":{"restart":{"policy":"often"}}}`, "run.restart.policy"},
+		{"backoff", `{"component":"a@1","run":{"restart":{"backoff":"1ms"}}}`, "run.restart.backoff"},
+		{"both probes", `{"component":"a@1","run":{"health":{"http":{"port":1},"tcp":{"port":1}}}}`, "run.health"},
+		{"env name", `{"component":"a@1","run":{"env":{"A=B":"c"}}}`, "run.env.A=B"},
+		{"depends", `{"component":"a@1","dependsOn":["Web"]}`, "dependsOn[0]"},
+		{"relative dir", `{"component":"a@1","run":{"dir":"srv"}}`, "run.dir"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := ParseApplication([]byte(tt.in))
+			wantProblem(t, err, tt.path)
+		})
+	}
+}
+
+func wantProblem(t *testing.T, err error, path string) {
+	t.Helper()
+	var e *Error
+	if !errors.As(err, &e) {
+		t.Fatalf("got error %v, want an *Error naming %s", err, path)
+	}
+	for _, p := range e.Problems {
+		if p.Path == path {
+			return
+		}
+	}
+	t.Fatalf("got %v, want a problem at %s", err, path)
+}
+
+// The matrix is data that documentation and executors read too, so it is
+// checked against the table of the design, cell by cell.
+func TestMatrix(t *testing.T) {
+	want := `
+environment: yes | yes | yes
+ports: yes | yes, container rebuilt | not applicable
+restart: yes | yes | yes
+files: yes | yes, container rebuilt | yes
+resources: yes | application restarted when over the limit | yes
+hostname: yes | yes, container rebuilt | refused
+privileged: yes | yes, container rebuilt | refused
+serial: yes | yes, container rebuilt | not applicable
+args: yes | yes | yes
+command: yes | yes | yes`
+	var got strings.Builder
+	for _, r := range Matrix {
+		got.WriteString("\n" + string(r.Option) + ": ")
+		for i, m := range Modes {
+			if i > 0 {
+				got.WriteString(" | ")
+			}
+			got.WriteString(SupportOf(r.Option, m).String())
+		}
+	}
+	if got.String() != want {
+		t.Errorf("got%s\nwant%s", got.String(), want)
+	}
+}
+
+func TestQuantities(t *testing.T) {
+	for in, want := range map[string]CPU{`"500m"`: 500, `"1.5"`: 1500, `2`: 2000} {
+		var c CPU
+		if err := c.UnmarshalJSON([]byte(in)); err != nil || c != want {
+			t.Errorf("CPU %s: got %d, %v, want %d", in, c, err, want)
+		}
+	}
+	for in, want := range map[string]Bytes{`"64Mi"`: 64 << 20, `"1.5Gi"`: 3 << 29, `"500k"`: 500_000, `4096`: 4096} {
+		var b Bytes
+		if err := b.UnmarshalJSON([]byte(in)); err != nil || b != want {
+			t.Errorf("Bytes %s: got %d, %v, want %d", in, b, err, want)
+		}
+	}
+	for _, bad := range []string{`"lots"`, `"-1"`, `"NaN"`, `"1e300"`} {
+		if new(CPU).UnmarshalJSON([]byte(bad)) == nil || new(Bytes).UnmarshalJSON([]byte(bad)) == nil {
+			t.Errorf("%s is accepted", bad)
+		}
+	}
+	if new(Duration).UnmarshalJSON([]byte(`10`)) == nil {
+		t.Error("a duration without a unit is accepted")
+	}
+}
