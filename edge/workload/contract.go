@@ -1,0 +1,154 @@
+package workload
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"gnomon/schema"
+)
+
+// Spec is everything needed to start one instance of an application. The
+// planner has already merged the component's defaults into it.
+type Spec struct {
+	Name string      `json:"name"` // schema.ValidName
+	Mode schema.Mode `json:"mode"`
+
+	// Hash identifies the content of the Spec for the caller, who compares it
+	// with Status.Hash to see whether what runs is what is wanted. It is opaque here.
+	Hash      string `json:"hash"`
+	Component string `json:"component"` // for humans
+
+	// Root is the unpacked component, shared and never written to.
+	// container: the root file system, required; the instance sees it under a
+	// writable layer that is kept from start to start until Remove.
+	// host: the package directory; default for Dir. Optional.
+	// attach: mounted read-only at /opt/<name> of the target's container;
+	// default for Dir. Optional: the program may be the target's own.
+	Root string `json:"root,omitempty"`
+
+	// Target names the application whose container is joined (attach only).
+	// TargetInstance, when set, must be its running instance.
+	Target         string `json:"target,omitempty"`
+	TargetInstance string `json:"targetInstance,omitempty"`
+
+	// Command is the program and its arguments. A program without a slash is
+	// looked up in the workload's PATH. $(NAME) is replaced by the value of
+	// that environment variable, $$(NAME) stands for $(NAME) itself.
+	Command []string `json:"command"`
+	// Env holds NAME=value; the last of a name wins. PATH and HOME are set
+	// unless given here. GNOMON_APP, GNOMON_INSTANCE, GNOMON_DATA (a directory
+	// that survives every update of the component) and GNOMON_FILES (what Files'
+	// paths are relative to: empty except in mode host) are always set.
+	Env []string `json:"env,omitempty"`
+	// Dir is the working directory. Relative means below Root.
+	Dir string `json:"dir,omitempty"`
+	// User is uid, uid:gid, or a name or name:group known where the workload
+	// runs; "" is root.
+	User string `json:"user,omitempty"`
+
+	Hostname   string   `json:"hostname,omitempty"`   // container only; default Name
+	Privileged bool     `json:"privileged,omitempty"` // container only
+	Serial     []string `json:"serial,omitempty"`     // container only: absolute paths of character devices
+
+	// Files are placed before the start, read-only for the workload's user
+	// unless their mode says otherwise. container and attach: mounted at Path.
+	// host: written to $GNOMON_FILES + Path; a host process never has files of
+	// the node itself written for it.
+	Files []schema.File `json:"files,omitempty"`
+
+	// Resources bound everything the workload forks. In mode attach they count
+	// within those of the target too.
+	Resources schema.Resources `json:"resources"`
+
+	// Ports: containers share the node's network, so Host must equal Container.
+	Ports []schema.Port `json:"ports,omitempty"`
+
+	// StopGrace applies when something other than Runner.Stop stops the
+	// instance, such as the shutdown of the node. 0 = DefaultStopGrace.
+	StopGrace time.Duration `json:"stopGrace"`
+}
+
+// DefaultStopGrace is the time between SIGTERM and SIGKILL when none is given.
+const DefaultStopGrace = 10 * time.Second
+
+// State is how far an instance has come. It only moves forward.
+type State string
+
+// The states.
+const (
+	Starting State = "starting" // the shim is setting it up
+	Running  State = "running"  // PID is alive
+	Exited   State = "exited"   // it ran; ExitCode and Signal say how it ended
+	Failed   State = "failed"   // it never ran, or how it ended is not known; Error says why
+)
+
+// Live tells whether an instance in this state may have processes.
+func (s State) Live() bool { return s == Starting || s == Running }
+
+// Status is what is known of the latest instance of an application.
+type Status struct {
+	Name      string      `json:"name"`
+	Instance  string      `json:"instance"` // unique to one start
+	Hash      string      `json:"hash"`     // Spec.Hash
+	Component string      `json:"component,omitempty"`
+	Mode      schema.Mode `json:"mode"`
+	State     State       `json:"state"`
+
+	PID       int       `json:"pid,omitempty"` // in the node's PID namespace; 0 unless Running
+	StartedAt time.Time `json:"startedAt"`     // zero until Running
+	ExitedAt  time.Time `json:"exitedAt"`      // zero until Exited; of a lost workload, when the loss was noticed
+
+	ExitCode int    `json:"exitCode"`         // 128 + number when ended by a signal
+	Signal   string `json:"signal,omitempty"` // "SIGKILL" when ended by a signal
+	OOM      bool   `json:"oom,omitempty"`    // ended after the kernel enforced the memory limit
+
+	Target         string `json:"target,omitempty"`         // attach: whose container it joined
+	TargetInstance string `json:"targetInstance,omitempty"` // and which instance of it
+
+	Error string `json:"error,omitempty"` // Failed: why, for humans
+}
+
+// Runner starts, stops, removes and lists workloads, the same for every mode.
+// Methods are safe for concurrent use; calls for one name are serialised.
+type Runner interface {
+	// Start makes a new instance and returns once its program runs. A former
+	// instance of the name that has ended is cleaned up first; a live one is
+	// ErrRunning. ErrUnsupported and ErrInvalid are final for the Spec, any
+	// other error may pass. After an error nothing of the instance runs, and
+	// List shows it as Failed if it got as far as an instance.
+	Start(ctx context.Context, spec Spec) (Status, error)
+
+	// Stop sends SIGTERM to the workload's main process and SIGKILL to all its
+	// processes once that has exited or grace is over; 0 kills at once. On
+	// return all are dead and the exit is recorded. Stopping what is not live
+	// returns its status. Unknown names are ErrNotFound. If ctx ends first the
+	// stop goes on without the caller.
+	Stop(ctx context.Context, name string, grace time.Duration) (Status, error)
+
+	// Remove stops the workload, deletes everything that belongs to the name,
+	// its data included, and keeps the log. Unknown names are no error.
+	Remove(ctx context.Context, name string) error
+
+	// List returns the latest instance of every known name, ordered by name,
+	// from disk and /proc alone: it is right after a restart of the agent, of
+	// the node, and after any process was killed.
+	List(ctx context.Context) ([]Status, error)
+}
+
+// Documented failures of a Runner; test with errors.Is.
+var (
+	// ErrUnsupported: the mode or this version cannot do what an option asks;
+	// the message names the option. Final until the Spec changes.
+	ErrUnsupported = errors.New("not supported")
+	// ErrInvalid: the Spec contradicts itself or names what is not there, such
+	// as a program that does not exist. Final until the Spec changes.
+	ErrInvalid = errors.New("invalid workload")
+	// ErrRunning: the name has a live instance.
+	ErrRunning = errors.New("already running")
+	// ErrNotFound: no instance of the name is known.
+	ErrNotFound = errors.New("no such workload")
+	// ErrTarget: the application to attach to has no running container, or
+	// another instance than the one asked for.
+	ErrTarget = errors.New("attach target is not running")
+)
