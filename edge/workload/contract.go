@@ -33,7 +33,8 @@ type Spec struct {
 	TargetInstance string `json:"targetInstance,omitempty"`
 
 	// Command is the program and its arguments. A program without a slash is
-	// looked up in the workload's PATH. $(NAME) is replaced by the value of
+	// looked up in the workload's PATH, which starts with Root and Root/bin
+	// except in mode container. $(NAME) is replaced by the value of
 	// that environment variable, $$(NAME) stands for $(NAME) itself.
 	Command []string `json:"command"`
 	// Env holds NAME=value; the last of a name wins. PATH and HOME are set
@@ -51,10 +52,9 @@ type Spec struct {
 	Privileged bool     `json:"privileged,omitempty"` // container only
 	Serial     []string `json:"serial,omitempty"`     // container only: absolute paths of character devices
 
-	// Files are placed before the start, read-only for the workload's user
-	// unless their mode says otherwise. container and attach: mounted at Path.
-	// host: written to $GNOMON_FILES + Path; a host process never has files of
-	// the node itself written for it.
+	// Files are placed before the start, owned by User. container and attach:
+	// mounted at Path. host: written to $GNOMON_FILES + Path, never to Path
+	// itself, so that no application can replace a file of the node.
 	Files []schema.File `json:"files,omitempty"`
 
 	// Resources bound everything the workload forks. In mode attach they count
