@@ -1,0 +1,129 @@
+package schema
+
+import (
+	"strconv"
+	"strings"
+
+	"gnomon/shadow"
+)
+
+// Fault is the last error of an application or policy, as its edge reported it.
+type Fault struct {
+	Code      string `json:"code"`
+	Message   string `json:"message"`
+	Retryable bool   `json:"retryable"`
+	At        string `json:"at,omitempty"` // RFC 3339, by the edge's clock
+}
+
+// Status is how far a shadow has converged, derived from the document alone.
+type Status struct {
+	Phase           string   `json:"phase,omitempty"`           // as reported; pending when nothing is
+	ObservedVersion uint64   `json:"observedVersion,omitempty"` // the desired version the edge last acted on
+	Converged       bool     `json:"converged"`
+	Pending         []string `json:"pending,omitempty"` // paths of the delta: desired and not yet applied
+	Fault           *Fault   `json:"error,omitempty"`
+}
+
+// PhasePending is the phase of a typed shadow that no edge has reported on.
+const PhasePending = "pending"
+
+// settled are the phases in which nothing more will happen by itself.
+var settled = map[string]bool{"running": true, "stopped": true, "collecting": true, "disabled": true}
+
+// StatusOf derives the status of a shadow by its name. A free shadow has
+// converged when its delta is empty. A typed one must also have been acted on
+// at the desired version, which is how a member that left desired is seen to
+// be gone, be settled in its phase, and report no error.
+func StatusOf(shadowName string, d *shadow.Document) Status {
+	if !d.Exists() {
+		return Status{}
+	}
+	delta := d.Delta()
+	s := Status{Pending: shadow.Paths(delta)}
+	status := d.Reported
+	kind, _ := KindOf(shadowName)
+	switch kind {
+	case KindFree:
+		s.Converged = delta == nil
+		return s
+	case KindNode:
+		status = d.Reported.Get(NodeMember)
+		if !IsNode(d) {
+			s.Converged = delta == nil
+			return s
+		}
+		s.ObservedVersion = number(status.Get("observedVersion"))
+		s.Converged = delta == nil && (d.Desired.Get(NodeMember) == nil || s.ObservedVersion >= d.DesiredVersion)
+		return s
+	}
+	s.Phase = PhasePending
+	if p := status.Get("phase"); p.Kind() == shadow.String {
+		s.Phase = p.Text()
+	}
+	s.ObservedVersion = number(status.Get("observedVersion"))
+	s.Fault = faultOf(status.Get("error"))
+	s.Converged = delta == nil && s.Fault == nil && settled[s.Phase] && s.ObservedVersion >= d.DesiredVersion
+	return s
+}
+
+// IsNode tells whether a classic shadow makes its thing a node.
+func IsNode(d *shadow.Document) bool {
+	return d.Exists() &&
+		(d.Desired.Get(NodeMember).Kind() == shadow.Object || d.Reported.Get(NodeMember).Kind() == shadow.Object)
+}
+
+// Validate checks the desired section of a shadow by the shadow's name. A nil
+// section is valid: nothing is wanted. The error is an *Error.
+func Validate(shadowName string, desired *shadow.Value) error {
+	if desired == nil {
+		return nil
+	}
+	kind, n := KindOf(shadowName)
+	switch kind {
+	case KindApplication, KindPolicy:
+		if !ValidName(n) {
+			return &Error{Kind: kind, Problems: []Problem{{Path: "name", Message: "must be " + NameRule, Value: n}}}
+		}
+	case KindNode:
+		if desired = desired.Get(NodeMember); desired == nil {
+			return nil
+		}
+	default:
+		return nil
+	}
+	text := desired.AppendJSON(nil)
+	var err error
+	switch kind {
+	case KindApplication:
+		_, err = ParseApplication(text)
+	case KindPolicy:
+		_, err = ParsePolicy(text)
+	default:
+		_, err = ParseNode(text)
+	}
+	return err
+}
+
+// number reads a version; 0 when it isn't one.
+func number(v *shadow.Value) uint64 {
+	if v.Kind() != shadow.Number {
+		return 0
+	}
+	n, err := strconv.ParseUint(strings.TrimSuffix(v.Text(), ".0"), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+func faultOf(v *shadow.Value) *Fault {
+	if v.Kind() != shadow.Object {
+		return nil
+	}
+	return &Fault{
+		Code:      v.Get("code").Text(),
+		Message:   v.Get("message").Text(),
+		Retryable: v.Get("retryable").Text() == "true",
+		At:        v.Get("at").Text(),
+	}
+}
