@@ -27,7 +27,7 @@ type Request struct {
 	Upper  string `json:"upper"`  // container: writable layer
 	Work   string `json:"work"`   // container: overlayfs' own, beside Upper
 	Data   string `json:"data"`   // survives updates: GNOMON_DATA
-	Files  string `json:"files"` // host: GNOMON_FILES; others: where content is kept
+	Files  string `json:"files"`  // host: GNOMON_FILES; others: where content is kept
 
 	LogFile  string `json:"logFile"`
 	LogBytes int64  `json:"logBytes"` // size at which the log is rotated
@@ -42,9 +42,9 @@ type Record struct {
 	Protocol int             `json:"protocol"`
 	Status   workload.Status `json:"status"`
 	Final    bool            `json:"final,omitempty"` // Failed: the same Spec will fail again
-	Boot     string          `json:"boot"`  // boot of the node the numbers below belong to
-	PID      int             `json:"pid"`   // of the workload's main process
-	Ticks    uint64          `json:"ticks"` // when it was started, to tell it from a later process of that number
+	Boot     string          `json:"boot"`            // boot of the node the numbers below belong to
+	PID      int             `json:"pid"`             // of the workload's main process
+	Ticks    uint64          `json:"ticks"`           // when it was started, to tell it from a later process of that number
 }
 
 // Stop asks the shim to end the workload.

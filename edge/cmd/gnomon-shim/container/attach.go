@@ -1,0 +1,175 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/opencontainers/runc/libcontainer"
+	"golang.org/x/sys/unix"
+
+	"gnomon/edge/cmd/gnomon-shim/launch"
+	"gnomon/edge/workload"
+	"gnomon/edge/workload/cgroup"
+	"gnomon/edge/workload/instance"
+)
+
+// Attach starts a process in the container of another application. It shares
+// everything with that container but its cgroup, which is a child of the
+// container's with limits of its own.
+func Attach(j launch.Job) (pid int, err error) {
+	r := j.Request
+	root, id := stateOf(r.TargetDir)
+	c, err := libcontainer.Load(root, id)
+	if errors.Is(err, libcontainer.ErrNotExist) {
+		return 0, fmt.Errorf("%w: %s", workload.ErrTarget, r.Spec.Target)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("load container of %s: %w", r.Spec.Target, err)
+	}
+	u, err := launch.FindUser(fmt.Sprintf("/proc/%d/root", r.TargetPID), r.Spec.User)
+	if err != nil {
+		return 0, err
+	}
+	files, err := j.PlaceFiles(u, false)
+	if err != nil {
+		return 0, err
+	}
+	w := launch.Where{Data: dataMount}
+	grafts := []graft{}
+	if r.Spec.Root != "" {
+		w.Root = Opt(r.Spec.Name)
+		grafts = append(grafts, graft{from: r.Spec.Root, to: w.Root, dir: true, readonly: true, sole: true})
+	}
+	for _, f := range files {
+		grafts = append(grafts, graft{from: f.Source, to: f.Path})
+	}
+	if err := plant(r.TargetPID, grafts); err != nil {
+		return 0, err
+	}
+	g, err := cgroup.At(r.Cgroup)
+	if err != nil {
+		return 0, err
+	}
+	if err := g.Create(j.Limits()); err != nil {
+		return 0, err
+	}
+	p := process(j, u, w)
+	// One name below the container's cgroup, in every hierarchy.
+	p.SubCgroupPaths = map[string]string{"": filepath.Base(r.Cgroup)}
+	if err := c.Run(p); err != nil {
+		Detach(r)
+		return 0, classify(fmt.Errorf("start in container of %s: %w", r.Spec.Target, err))
+	}
+	return p.Pid()
+}
+
+// Opt is where the target's container sees the component of an attached
+// application.
+func Opt(name string) string { return "/opt/" + name }
+
+// Detach takes what Attach mounted out of the container, if that still runs.
+func Detach(r instance.Request) {
+	var points []string
+	if r.Spec.Root != "" {
+		points = append(points, Opt(r.Spec.Name))
+	}
+	for _, f := range r.Spec.Files {
+		points = append(points, f.Path)
+	}
+	if len(points) == 0 {
+		return
+	}
+	_ = inside(r.TargetPID, func() error {
+		for _, p := range points {
+			_ = unix.Unmount(p, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+		}
+		return nil
+	})
+}
+
+// graft is a directory or file of the node made visible in a running container.
+type graft struct {
+	from, to string
+	dir      bool
+	readonly bool
+	sole     bool // what is mounted at to is ours, left by a shim that was killed
+}
+
+// plant mounts into the mount namespace of a process without restarting it.
+func plant(pid int, grafts []graft) error {
+	if len(grafts) == 0 {
+		return nil
+	}
+	trees := make([]int, len(grafts))
+	for i, g := range grafts {
+		fd, err := unix.OpenTree(unix.AT_FDCWD, g.from, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+		if err != nil {
+			return fmt.Errorf("clone mount of %s: %w", g.from, err)
+		}
+		defer unix.Close(fd)
+		attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
+		if g.readonly {
+			attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
+		}
+		if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+			return fmt.Errorf("restrict mount of %s: %w", g.from, err)
+		}
+		trees[i] = fd
+	}
+	return inside(pid, func() error {
+		for i, g := range grafts {
+			if err := g.mountpoint(); err != nil {
+				return fmt.Errorf("make mount point %s in the container: %w", g.to, err)
+			}
+			if err := unix.MoveMount(trees[i], "", unix.AT_FDCWD, g.to, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+				return fmt.Errorf("mount at %s in the container: %w", g.to, err)
+			}
+		}
+		return nil
+	})
+}
+
+func (g graft) mountpoint() error {
+	if g.sole {
+		_ = unix.Unmount(g.to, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+	}
+	if g.dir {
+		return os.MkdirAll(g.to, 0o755)
+	}
+	if err := os.MkdirAll(filepath.Dir(g.to), 0o755); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(g.to, os.O_RDONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// inside runs fn with the root and mounts of another process, on a thread that
+// ends with it.
+func inside(pid int, fn func() error) error {
+	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid))
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		// A thread that shares its root with others cannot change namespaces.
+		err := unix.Unshare(unix.CLONE_FS)
+		if err == nil {
+			err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS)
+		}
+		if err != nil {
+			done <- fmt.Errorf("enter mount namespace of process %d: %w", pid, err)
+			return
+		}
+		done <- fn()
+	}()
+	return <-done
+}

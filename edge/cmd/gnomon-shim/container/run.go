@@ -1,0 +1,161 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/opencontainers/runc/libcontainer"
+	"golang.org/x/sys/unix"
+
+	"gnomon/edge/cmd/gnomon-shim/launch"
+	"gnomon/edge/workload"
+	"gnomon/edge/workload/cgroup"
+	"gnomon/edge/workload/instance"
+)
+
+// MainGroup is the cgroup, below the container's own, that holds its processes
+// on a pure v2 system: there a cgroup that limits others may hold none itself.
+// No application can be called so.
+const MainGroup = "_main"
+
+// Run makes the container and starts its first process.
+func Run(j launch.Job) (pid int, err error) {
+	if err := mountRoot(j); err != nil {
+		return 0, err
+	}
+	u, err := launch.FindUser(j.Dir.Rootfs(), j.Request.Spec.User)
+	if err != nil {
+		return 0, err
+	}
+	if err := j.PrepareData(u); err != nil {
+		return 0, err
+	}
+	files, err := j.PlaceFiles(u, false)
+	if err != nil {
+		return 0, err
+	}
+	cfg, err := config(j, u, files)
+	if err != nil {
+		return 0, err
+	}
+	c, err := libcontainer.Create(j.Dir.Container(), j.Request.Instance, cfg)
+	if err != nil {
+		return 0, fmt.Errorf("create container: %w", err)
+	}
+	p := process(j, u, launch.Where{Root: "/", Data: dataMount})
+	p.Init = true
+	if err := c.Start(p); err != nil {
+		return 0, errors.Join(classify(fmt.Errorf("start container: %w", err)), c.Destroy())
+	}
+	if err := separate(j); err != nil {
+		return 0, errors.Join(err, c.Signal(unix.SIGKILL), c.Destroy())
+	}
+	if err := c.Exec(); err != nil {
+		return 0, errors.Join(classify(fmt.Errorf("start container: %w", err)), c.Signal(unix.SIGKILL), c.Destroy())
+	}
+	return p.Pid()
+}
+
+// separate moves the container's first process, which waits to be told to go
+// on, to a leaf of its own on a pure v2 system, so that attached applications
+// can have limited leaves beside it.
+func separate(j launch.Job) error {
+	g, err := cgroup.At(j.Request.Cgroup)
+	if err != nil || !g.PureV2() {
+		return err
+	}
+	pids, err := g.Pids()
+	if err != nil {
+		return err
+	}
+	leaf := g.Child(MainGroup)
+	if err := leaf.Create(cgroup.Limits{}); err != nil {
+		return err
+	}
+	for _, pid := range pids {
+		if err := leaf.Join(pid); err != nil {
+			return err
+		}
+	}
+	g.Delegate()
+	return nil
+}
+
+func process(j launch.Job, u launch.User, w launch.Where) *libcontainer.Process {
+	p := j.Process(u, w)
+	return &libcontainer.Process{
+		Args: p.Args, Env: p.Env, Cwd: p.Dir,
+		UID: u.UID, GID: u.GID, AdditionalGroups: u.Groups,
+		Stdout: j.Output, Stderr: j.Output,
+	}
+}
+
+// mountRoot lays the writable layer over the component. This process has a
+// mount namespace of its own, so the mount is gone with the container.
+func mountRoot(j launch.Job) error {
+	if err := ownMountNamespace(); err != nil {
+		return err
+	}
+	// Mounts of the node come in, as when a disk is plugged in; none go out.
+	if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("isolate mounts: %w", err)
+	}
+	r := j.Request
+	for _, d := range []string{r.Upper, r.Work, j.Dir.Rootfs()} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			return err
+		}
+	}
+	if st, err := os.Stat(r.Spec.Root); err != nil || !st.IsDir() {
+		return fmt.Errorf("component root %s is not a directory: %w", r.Spec.Root, errors.Join(err, unix.ENOTDIR))
+	}
+	data := "lowerdir=" + escape(r.Spec.Root) + ",upperdir=" + escape(r.Upper) + ",workdir=" + escape(r.Work)
+	if err := unix.Mount("overlay", j.Dir.Rootfs(), "overlay", 0, data); err != nil {
+		return fmt.Errorf("mount root file system over %s: %w", r.Spec.Root, err)
+	}
+	return nil
+}
+
+// escape keeps characters of a path from being read as overlayfs syntax.
+func escape(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `:`, `\:`, `,`, `\,`).Replace(path)
+}
+
+// ownMountNamespace makes sure that mounts here are not mounts of the node.
+func ownMountNamespace() error {
+	own, err := os.Readlink("/proc/self/ns/mnt")
+	if err != nil {
+		return err
+	}
+	for _, pid := range []int{1, os.Getppid()} {
+		if other, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", pid)); err == nil && other == own {
+			return errors.New("the shim was started without a mount namespace of its own")
+		}
+	}
+	return nil
+}
+
+// classify marks a failure to find or run the program as final. libcontainer
+// reports what happened inside the container as text.
+func classify(err error) error {
+	for _, hint := range []string{
+		"executable file not found", "no such file or directory", "permission denied", "not a directory", "is a directory",
+	} {
+		if text := err.Error(); strings.Contains(text, "exec") && strings.Contains(text, hint) {
+			return fmt.Errorf("%w: run.command: %w", workload.ErrInvalid, err)
+		}
+	}
+	return err
+}
+
+// stateOf is where the container of an instance keeps its state.
+func stateOf(dir string) (root, id string) {
+	d := instance.Dir(dir)
+	req, err := d.ReadRequest()
+	if err != nil {
+		return d.Container(), ""
+	}
+	return d.Container(), req.Instance
+}

@@ -1,0 +1,17 @@
+// Command gnomon-shim is the parent of exactly one workload. It sets the
+// workload up, keeps its log, ends it when asked, and writes how it ended to the
+// instance directory. It is the only program that links libcontainer and cgo.
+//
+// It outlives the agent: it has a session and a cgroup of its own, holds no
+// connection, and needs nothing from the agent once it runs. Under systemd the
+// agent's unit must say KillMode=process, or stopping the agent stops what runs.
+//
+// Once the workload runs the shim replaces itself, keeping its process number
+// and its child, by a fresh image of the same program that has done nothing but
+// hold: what libcontainer used of memory is given back.
+//
+// It never restarts a workload and never decides anything.
+//
+//	gnomon-shim run DIR    lock on fd 3, readiness on fd 4; see package instance
+//	gnomon-shim hold DIR   what run turns into; lock on fd 3, log pipe on fd 5
+package main

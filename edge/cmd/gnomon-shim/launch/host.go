@@ -1,0 +1,102 @@
+package launch
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"gnomon/edge/workload"
+	"gnomon/edge/workload/cgroup"
+)
+
+// Host starts a process of the host, born in its own cgroup.
+func Host(j Job) (pid int, err error) {
+	u, err := FindUser("/", j.Request.Spec.User)
+	if err != nil {
+		return 0, err
+	}
+	if err := j.PrepareData(u); err != nil {
+		return 0, err
+	}
+	if _, err := j.PlaceFiles(u, true); err != nil {
+		return 0, err
+	}
+	p := j.Process(u, Where{Root: j.Request.Spec.Root, Data: j.Request.Data, Files: j.Request.Files})
+	program, err := lookPath(p)
+	if err != nil {
+		return 0, err
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return 0, err
+	}
+	defer null.Close()
+	// The user may open /dev/stdout by name.
+	_ = j.Output.Chown(u.UID, u.GID)
+
+	g, err := cgroup.At(j.Request.Cgroup)
+	if err != nil {
+		return 0, err
+	}
+	if err := g.Create(j.Limits()); err != nil {
+		return 0, err
+	}
+	err = g.Fork(j.Limits(), func(attr *syscall.SysProcAttr) error {
+		attr.Setsid = true
+		attr.Credential = credential(u)
+		child, err := os.StartProcess(program, p.Args, &os.ProcAttr{
+			Dir: p.Dir, Env: p.Env, Files: []*os.File{null, j.Output, j.Output}, Sys: attr,
+		})
+		if err != nil {
+			return err
+		}
+		pid = child.Pid
+		return child.Release()
+	})
+	if err != nil {
+		return 0, Classify(fmt.Errorf("start %s: %w", program, err))
+	}
+	return pid, nil
+}
+
+func credential(u User) *syscall.Credential {
+	c := &syscall.Credential{Uid: uint32(u.UID), Gid: uint32(u.GID)}
+	for _, g := range u.Groups {
+		c.Groups = append(c.Groups, uint32(g))
+	}
+	return c
+}
+
+// lookPath finds the program as a shell in the process' directory would.
+func lookPath(p Process) (string, error) {
+	name := p.Args[0]
+	if filepath.IsAbs(name) {
+		return name, nil
+	}
+	if strings.ContainsRune(name, '/') {
+		return filepath.Join(p.Dir, name), nil
+	}
+	path, _ := workload.Getenv(p.Env, "PATH")
+	for _, d := range filepath.SplitList(path) {
+		full := filepath.Join(d, name)
+		if st, err := os.Stat(full); filepath.IsAbs(full) && err == nil && !st.IsDir() && st.Mode()&0o111 != 0 {
+			return full, nil
+		}
+	}
+	return "", fmt.Errorf("%w: run.command: %s is not in PATH %s", workload.ErrInvalid, name, path)
+}
+
+// Classify marks errors that the same Spec will meet again.
+func Classify(err error) error {
+	for _, e := range []error{unix.ENOENT, unix.EACCES, unix.ENOEXEC, unix.ENOTDIR, unix.EISDIR, unix.ELOOP} {
+		if errors.Is(err, e) {
+			return fmt.Errorf("%w: run.command: %w", workload.ErrInvalid, err)
+		}
+	}
+	return err
+}

@@ -1,0 +1,164 @@
+// Package launch holds what the three ways of starting a workload have in
+// common, and the simplest of them, a process of the host. It is pure Go and
+// knows nothing of libcontainer.
+package launch
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/moby/sys/user"
+
+	"gnomon/edge/workload"
+	"gnomon/edge/workload/cgroup"
+	"gnomon/edge/workload/instance"
+	"gnomon/schema"
+)
+
+// Job is one workload to start.
+type Job struct {
+	Dir     instance.Dir
+	Request instance.Request
+	Output  *os.File // the workload's stdout and stderr
+}
+
+// Limits are those of the workload's cgroup.
+func (j Job) Limits() cgroup.Limits {
+	r := j.Request.Spec.Resources
+	return cgroup.Limits{CPU: int64(r.CPU), Memory: int64(r.Memory), Pids: r.Pids}
+}
+
+// Where tells how the workload sees what it is given.
+type Where struct {
+	Root  string // of the component; "" when there is none of its own
+	Data  string
+	Files string
+}
+
+// Process is a workload ready to be started.
+type Process struct {
+	Args []string
+	Env  []string
+	Dir  string
+	User User
+}
+
+// Process works the Spec out into arguments, environment, directory and user.
+func (j Job) Process(u User, w Where) Process {
+	s := j.Request.Spec
+	path := workload.DefaultPath
+	if w.Root != "" && w.Root != "/" {
+		path = filepath.Join(w.Root, "bin") + ":" + w.Root + ":" + path
+	}
+	env := workload.MergeEnv([]string{"PATH=" + path, "HOME=" + u.Home}, s.Env, []string{
+		workload.EnvApp + "=" + s.Name,
+		workload.EnvInstance + "=" + j.Request.Instance,
+		workload.EnvData + "=" + w.Data,
+		workload.EnvFiles + "=" + w.Files,
+	})
+	p := Process{Env: env, User: u, Dir: s.Dir}
+	for _, a := range s.Command {
+		p.Args = append(p.Args, workload.Expand(a, env))
+	}
+	if !filepath.IsAbs(p.Dir) {
+		p.Dir = filepath.Join("/", w.Root, p.Dir)
+	}
+	return p
+}
+
+// User is who the workload runs as.
+type User struct {
+	UID, GID int
+	Groups   []int
+	Home     string
+}
+
+// FindUser looks a user up in a tree's /etc/passwd and /etc/group. Numbers need
+// no entry there. Links that lead out of the tree are not followed.
+func FindUser(root, spec string) (User, error) {
+	tree, err := os.OpenRoot(root)
+	if err != nil {
+		return User{}, err
+	}
+	defer tree.Close()
+	open := func(name string) io.Reader {
+		f, err := tree.Open(name)
+		if err != nil {
+			return nil
+		}
+		// The whole file is read below, and the process is about to exec.
+		return io.LimitReader(f, 1<<20)
+	}
+	u, err := user.GetExecUser(spec, &user.ExecUser{Home: "/"}, open("etc/passwd"), open("etc/group"))
+	if err != nil {
+		return User{}, fmt.Errorf("%w: run.user %q: %w", workload.ErrInvalid, spec, err)
+	}
+	return User{UID: u.Uid, GID: u.Gid, Groups: u.Sgids, Home: u.Home}, nil
+}
+
+// Placed is a file with its content on the node.
+type Placed struct {
+	Source string // where the content is
+	Path   string // where the workload wants it
+}
+
+// PlaceFiles writes the Spec's files below Request.Files, as they are asked for
+// if tree is set and numbered if not. What was there before is gone.
+func (j Job) PlaceFiles(u User, tree bool) ([]Placed, error) {
+	base := j.Request.Files
+	if err := os.RemoveAll(base); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(base, 0o755); err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(base)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	var placed []Placed
+	for i, f := range j.Request.Spec.Files {
+		name := strconv.Itoa(i)
+		if tree {
+			name = filepath.Clean(f.Path)[1:]
+			if err := root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+				return nil, err
+			}
+		}
+		if err := place(root, name, f, u); err != nil {
+			return nil, fmt.Errorf("run.files %s: %w", f.Path, err)
+		}
+		placed = append(placed, Placed{Source: filepath.Join(base, name), Path: f.Path})
+	}
+	return placed, nil
+}
+
+func place(root *os.Root, name string, f schema.File, u User) error {
+	mode := os.FileMode(0o644)
+	if f.Mode != "" {
+		m, err := strconv.ParseUint(f.Mode, 8, 9)
+		if err != nil {
+			return fmt.Errorf("%w: mode %q is not octal permission bits", workload.ErrInvalid, f.Mode)
+		}
+		mode = os.FileMode(m)
+	}
+	out, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = out.WriteString(f.Content)
+	return errors.Join(err, out.Chown(u.UID, u.GID), out.Chmod(mode), out.Close())
+}
+
+// PrepareData makes the directory that survives updates, owned by the user.
+func (j Job) PrepareData(u User) error {
+	if err := os.MkdirAll(j.Request.Data, 0o755); err != nil {
+		return err
+	}
+	return os.Chown(j.Request.Data, u.UID, u.GID)
+}

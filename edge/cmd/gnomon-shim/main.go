@@ -1,0 +1,68 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+
+	"golang.org/x/sys/unix"
+
+	_ "gnomon/edge/cmd/gnomon-shim/container" // takes over when started as "init"
+	"gnomon/edge/workload/instance"
+)
+
+// File descriptors handed from stage to stage.
+const (
+	fdLock  = 3
+	fdReady = 4
+	fdLog   = 5
+)
+
+func main() {
+	if len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: gnomon-shim run|hold DIR (started by gnomon-edge)")
+		os.Exit(2)
+	}
+	// A shim lives for months and allocates next to nothing.
+	debug.SetGCPercent(20)
+	dir := instance.Dir(os.Args[2])
+	var err error
+	switch os.Args[1] {
+	case "run":
+		err = run(dir)
+	case "hold":
+		err = hold(dir)
+	case "version":
+		fmt.Println(instance.Protocol)
+	default:
+		err = fmt.Errorf("unknown stage %q", os.Args[1])
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "gnomon-shim:", err)
+		os.Exit(1)
+	}
+}
+
+// errNoLock: the shim was not started by an agent.
+var errNoLock = errors.New("file descriptor 3 is not the instance's lock")
+
+// inherit takes a descriptor handed over and keeps it from the workload.
+func inherit(fd int, name string) (*os.File, error) {
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, unix.FD_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// adoptLock takes the lock over and signs it.
+func adoptLock(dir instance.Dir) (*os.File, error) {
+	lock, err := inherit(fdLock, dir.Lock())
+	if err != nil {
+		return nil, errNoLock
+	}
+	if !dir.Held() {
+		return nil, errNoLock
+	}
+	return lock, instance.Sign(lock)
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"gnomon/edge/cmd/gnomon-shim/container"
+	"gnomon/edge/cmd/gnomon-shim/launch"
+	"gnomon/edge/workload"
+	"gnomon/edge/workload/cgroup"
+	"gnomon/edge/workload/instance"
+	"gnomon/schema"
+)
+
+// run sets the workload up and turns into hold. What goes wrong is written to
+// the record; the error is for the shim's own log.
+func run(dir instance.Dir) error {
+	lock, err := adoptLock(dir)
+	if err != nil {
+		return err
+	}
+	ready, err := inherit(fdReady, "ready")
+	if err != nil {
+		return err
+	}
+	// A stop that comes now is in stop.json, where hold looks first. Signals are
+	// caught, not ignored: the workload would inherit the latter.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGTERM, unix.SIGHUP, unix.SIGINT)
+	req, err := dir.ReadRequest()
+	if err != nil {
+		return fail(dir, req, err)
+	}
+	log, pid, err := start(dir, req)
+	if err != nil {
+		return fail(dir, req, err)
+	}
+	rec := record(req, workload.Running)
+	rec.PID, rec.Status.PID, rec.Status.StartedAt = pid, pid, time.Now()
+	if p, ok := instance.Inspect(pid); ok {
+		rec.Ticks = p.Ticks
+	}
+	if err := dir.WriteRecord(rec); err != nil {
+		// Nobody would ever know what runs here: better that nothing does.
+		_ = destroy(req)
+		return fail(dir, req, fmt.Errorf("record the start: %w", err))
+	}
+	ready.Close()
+	return become(dir, lock, log)
+}
+
+// start starts the workload and returns the reading end of its output.
+func start(dir instance.Dir, req instance.Request) (log *os.File, pid int, err error) {
+	if err := settle(req); err != nil {
+		return nil, 0, err
+	}
+	log, out, err := os.Pipe()
+	if err != nil {
+		return nil, 0, err
+	}
+	defer out.Close()
+	job := launch.Job{Dir: dir, Request: req, Output: out}
+	switch req.Spec.Mode {
+	case schema.ModeContainer:
+		pid, err = container.Run(job)
+	case schema.ModeAttach:
+		pid, err = container.Attach(job)
+	default:
+		pid, err = launch.Host(job)
+	}
+	if err != nil {
+		log.Close()
+		return nil, 0, errors.Join(err, destroy(req))
+	}
+	// The workload is as killable as any process; only the shim is spared.
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte("0"), 0)
+	return log, pid, nil
+}
+
+// settle makes the process a good parent: it reaps orphans of the workload, is
+// the last to be killed for memory, and is charged to the shims' cgroup.
+func settle(req instance.Request) error {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("become subreaper: %w", err)
+	}
+	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("-900"), 0)
+	g, err := cgroup.At(req.Shims)
+	if err != nil {
+		return err
+	}
+	if err := g.Create(cgroup.Limits{}); err != nil {
+		return err
+	}
+	return g.Join(os.Getpid())
+}
+
+// record is what is known of the instance from the request alone.
+func record(req instance.Request, state workload.State) instance.Record {
+	s := req.Spec
+	return instance.Record{
+		Boot: instance.BootID(),
+		Status: workload.Status{
+			Name: s.Name, Instance: req.Instance, Hash: s.Hash, Component: s.Component,
+			Mode: s.Mode, State: state, Target: s.Target, TargetInstance: s.TargetInstance,
+		},
+	}
+}
+
+func fail(dir instance.Dir, req instance.Request, err error) error {
+	rec := record(req, workload.Failed)
+	rec.Status.Error = err.Error()
+	rec.Status.ExitedAt = time.Now()
+	rec.Final = errors.Is(err, workload.ErrInvalid) || errors.Is(err, workload.ErrUnsupported)
+	return errors.Join(err, dir.WriteRecord(rec))
+}
+
+// destroy ends everything the instance has started.
+func destroy(req instance.Request) error {
+	g, err := cgroup.At(req.Cgroup)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := g.Kill(ctx); err != nil {
+		return err
+	}
+	reap(0)
+	return g.Remove()
+}
+
+// become replaces the program by a fresh image of itself. The process number,
+// the children, the session and the mount namespace stay.
+func become(dir instance.Dir, lock, log *os.File) error {
+	if err := unix.Dup3(int(log.Fd()), fdLog, 0); err != nil {
+		return holdFiles(dir, log)
+	}
+	if _, err := unix.FcntlInt(lock.Fd(), unix.F_SETFD, 0); err != nil {
+		return holdFiles(dir, log)
+	}
+	// Blocked, a stop that comes meanwhile stays pending until hold listens.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var before, blocked unix.Sigset_t
+	blocked.Val[0] = 1<<(unix.SIGTERM-1) | 1<<(unix.SIGHUP-1) | 1<<(unix.SIGINT-1)
+	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &blocked, &before); err != nil {
+		return holdFiles(dir, log)
+	}
+	env := []string{"GOMAXPROCS=1", "GOGC=20"}
+	err := unix.Exec("/proc/self/exe", []string{os.Args[0], "hold", string(dir)}, env)
+	fmt.Fprintln(os.Stderr, "gnomon-shim: hold in place:", err)
+	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)
+	return holdFiles(dir, log)
+}

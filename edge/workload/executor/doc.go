@@ -1,0 +1,13 @@
+// Package executor is the Runner of this node: it lays instances out on disk,
+// starts a gnomon-shim for each and talks to it through the files of package
+// instance. It is pure Go and keeps nothing in memory that is not on disk, so a
+// second Executor on the same directory, after the first is gone, knows all.
+//
+//	DATA/run/NAME/INSTANCE/   one instance; see package instance
+//	DATA/apps/NAME/data/      survives updates of the component
+//	DATA/apps/NAME/layers/    writable layers of containers, one per component
+//	DATA/apps/NAME/files/     files of host processes
+//	DATA/logs/NAME.log        output, rotated; kept when the name is removed
+//
+// One agent at a time may use a data directory and a cgroup.
+package executor

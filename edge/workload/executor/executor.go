@@ -1,0 +1,242 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"gnomon/edge/workload"
+	"gnomon/edge/workload/cgroup"
+	"gnomon/edge/workload/instance"
+	"gnomon/schema"
+)
+
+// Config of an Executor.
+type Config struct {
+	Data   string // absolute; created
+	Shim   string // the gnomon-shim program
+	Cgroup string // absolute path of the cgroup all workloads live below, such as /gnomon/n1; two agents on a node need two
+
+	LogBytes int64 // of one log file; default 1 MiB
+	LogFiles int   // kept per application; default 3
+	// StartTimeout bounds the set-up of a workload, not its run; default 30 s. It
+	// only ever matters on a node whose disk or kernel hangs.
+	StartTimeout time.Duration
+
+	Log *slog.Logger // default: discard
+}
+
+// Executor runs workloads on this node. It implements workload.Runner.
+type Executor struct {
+	cfg     Config
+	shims   string // cgroup of all shims
+	changes chan struct{}
+	wake    wakeup
+
+	mu    sync.Mutex
+	names map[string]*sync.Mutex // serialises the calls for one name
+}
+
+var _ workload.Runner = (*Executor)(nil)
+
+// New checks the configuration. It starts nothing and looks at nothing that runs.
+func New(cfg Config) (*Executor, error) {
+	if !filepath.IsAbs(cfg.Data) {
+		return nil, fmt.Errorf("data directory %q is not absolute", cfg.Data)
+	}
+	cfg.Data = filepath.Clean(cfg.Data)
+	if _, err := cgroup.At(cfg.Cgroup); err != nil {
+		return nil, err
+	}
+	shim, err := filepath.Abs(cfg.Shim)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Shim = shim
+	if cfg.LogBytes <= 0 {
+		cfg.LogBytes = 1 << 20
+	}
+	if cfg.LogFiles <= 0 {
+		cfg.LogFiles = 3
+	}
+	if cfg.StartTimeout <= 0 {
+		cfg.StartTimeout = 30 * time.Second
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	for _, d := range []string{"run", "apps", "logs"} {
+		// Other users of the node have no business with files and environments.
+		if err := os.MkdirAll(filepath.Join(cfg.Data, d), 0o711); err != nil {
+			return nil, err
+		}
+	}
+	// No application can be called so.
+	shims := filepath.Join(cfg.Cgroup, "_shims")
+	return &Executor{cfg: cfg, shims: shims, changes: make(chan struct{}, 1), wake: newWakeup(), names: map[string]*sync.Mutex{}}, nil
+}
+
+// Changes signals that List may have changed since it was last called: a
+// workload ended or its shim died. It is a level, not a count, and needs Run.
+func (e *Executor) Changes() <-chan struct{} { return e.changes }
+
+// LogPath returns the current log file of a name; predecessors have .1 and so on
+// appended.
+func (e *Executor) LogPath(name string) string {
+	return filepath.Join(e.cfg.Data, "logs", name+".log")
+}
+
+// DataPath returns the directory of a name that survives updates.
+func (e *Executor) DataPath(name string) string { return filepath.Join(e.app(name), "data") }
+
+// Usage reads what an application uses now.
+func (e *Executor) Usage(name string) (cgroup.Usage, error) {
+	st, ok := e.find(name)
+	if !ok {
+		return cgroup.Usage{}, fmt.Errorf("%w: %s", workload.ErrNotFound, name)
+	}
+	g, err := e.group(st)
+	if err != nil {
+		return cgroup.Usage{}, err
+	}
+	return g.Usage(), nil
+}
+
+// List implements workload.Runner.
+func (e *Executor) List(context.Context) ([]workload.Status, error) {
+	entries, err := os.ReadDir(filepath.Join(e.cfg.Data, "run"))
+	if err != nil {
+		return nil, err
+	}
+	all := []workload.Status{}
+	for _, d := range entries { // sorted by name
+		if inst, ok := e.find(d.Name()); ok {
+			all = append(all, e.status(inst))
+		}
+	}
+	return all, nil
+}
+
+func (e *Executor) app(name string) string { return filepath.Join(e.cfg.Data, "apps", name) }
+func (e *Executor) run(name string) string { return filepath.Join(e.cfg.Data, "run", name) }
+
+// group returns the cgroup of an instance: below the target's for an attached one.
+func (e *Executor) group(f found) (cgroup.Group, error) { return cgroup.At(f.req.Cgroup) }
+
+func (e *Executor) cgroupOf(s workload.Spec) string {
+	if s.Mode == schema.ModeAttach {
+		return filepath.Join(e.cfg.Cgroup, s.Target, s.Name)
+	}
+	return filepath.Join(e.cfg.Cgroup, s.Name)
+}
+
+// lock serialises the calls for a name.
+func (e *Executor) lock(name string) (unlock func()) {
+	e.mu.Lock()
+	m := e.names[name]
+	if m == nil {
+		m = &sync.Mutex{}
+		e.names[name] = m
+	}
+	e.mu.Unlock()
+	m.Lock()
+	return m.Unlock
+}
+
+// found is an instance on disk.
+type found struct {
+	dir instance.Dir
+	req instance.Request
+}
+
+// find returns the latest instance of a name. There is more than one only if the
+// node lost power in the middle of a start; the live one is meant, else the last.
+func (e *Executor) find(name string) (found, bool) {
+	entries, err := os.ReadDir(e.run(name))
+	if err != nil {
+		return found{}, false
+	}
+	var best found
+	var when time.Time
+	for _, d := range entries {
+		dir := instance.Dir(filepath.Join(e.run(name), d.Name()))
+		req, err := dir.ReadRequest()
+		if err != nil {
+			continue // not written to the end: nothing was started
+		}
+		if dir.Held() {
+			return found{dir, req}, true
+		}
+		if info, err := d.Info(); err == nil && info.ModTime().After(when) {
+			best, when = found{dir, req}, info.ModTime()
+		}
+	}
+	return best, best.dir != ""
+}
+
+// status tells how an instance is. A shim that is gone without having written
+// how its workload ended leaves a loss, which is recorded here for good.
+func (e *Executor) status(f found) workload.Status {
+	live := f.dir.Held()
+	rec, err := f.dir.ReadRecord() // after looking at the shim: its last words count
+	if err == nil && (live || !rec.Status.State.Live()) {
+		return rec.Status
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		e.cfg.Log.Error("instance record is unreadable", "dir", string(f.dir), "error", err)
+	}
+	if err != nil {
+		s := f.req.Spec
+		rec = instance.Record{Status: workload.Status{Name: s.Name, Instance: f.req.Instance, Hash: s.Hash,
+			Component: s.Component, Mode: s.Mode, State: workload.Starting, Target: s.Target, TargetInstance: s.TargetInstance}}
+		if live {
+			return rec.Status
+		}
+	}
+	rec.Status.Error = loss(f.dir, rec)
+	rec.Status.State, rec.Status.PID, rec.Status.ExitedAt = workload.Failed, 0, time.Now()
+	if err := f.dir.WriteRecord(rec); err != nil {
+		e.cfg.Log.Error("loss of an instance cannot be recorded", "dir", string(f.dir), "error", err)
+	}
+	return rec.Status
+}
+
+// loss says in words why it is not known how an instance ended.
+func loss(dir instance.Dir, rec instance.Record) string {
+	switch {
+	case rec.Status.State == workload.Starting:
+		return "shim lost: it ended before the workload ran" + lastWords(dir)
+	case rec.Boot != instance.BootID():
+		return "the node restarted while the workload ran"
+	case rec.Alive():
+		return "shim lost: it was killed; what is left of the workload is ended with the next start, stop or removal"
+	default:
+		return "shim lost: it was killed, how the workload ended is not known" + lastWords(dir)
+	}
+}
+
+// lastWords are the end of what the shim wrote to its own log.
+func lastWords(dir instance.Dir) string {
+	b, err := os.ReadFile(dir.ShimLog())
+	if err != nil || len(b) == 0 {
+		return ""
+	}
+	if len(b) > 500 {
+		b = b[len(b)-500:]
+	}
+	return ": " + strings.TrimSpace(string(b))
+}
+
+// reap collects a shim that was a child of this process; others are not ours.
+func reap(pid int) {
+	var s unix.WaitStatus
+	_, _ = unix.Wait4(pid, &s, unix.WNOHANG, nil)
+}

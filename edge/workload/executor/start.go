@@ -1,0 +1,180 @@
+package executor
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"gnomon/edge/workload"
+	"gnomon/edge/workload/instance"
+	"gnomon/schema"
+)
+
+// Start implements workload.Runner.
+func (e *Executor) Start(ctx context.Context, spec workload.Spec) (workload.Status, error) {
+	if err := workload.Check(spec); err != nil {
+		return workload.Status{}, err
+	}
+	defer e.lock(spec.Name)()
+	if f, ok := e.find(spec.Name); ok && e.status(f).State.Live() {
+		return e.status(f), fmt.Errorf("%w: %s", workload.ErrRunning, spec.Name)
+	}
+	if err := e.clean(ctx, spec.Name); err != nil {
+		return workload.Status{}, fmt.Errorf("clean up after the former instance of %s: %w", spec.Name, err)
+	}
+	f, lock, err := e.prepare(spec)
+	if err != nil {
+		return workload.Status{}, fmt.Errorf("prepare %s: %w", spec.Name, err)
+	}
+	if err := e.launch(ctx, f, lock); err != nil {
+		return e.status(f), fmt.Errorf("start %s: %w", spec.Name, err)
+	}
+	rec, err := f.dir.ReadRecord()
+	if err != nil || rec.Status.State == workload.Failed {
+		return e.status(f), fmt.Errorf("start %s: %w", spec.Name, failure(e.status(f), rec))
+	}
+	e.wake.signal()
+	return rec.Status, nil
+}
+
+// failure turns what a shim recorded into an error again.
+func failure(st workload.Status, rec instance.Record) error {
+	if rec.Final {
+		return fmt.Errorf("%w: %s", workload.ErrInvalid, st.Error)
+	}
+	return errors.New(st.Error)
+}
+
+// prepare lays an instance out on disk. It takes the lock before anyone can see
+// the instance: what is not locked counts as dead.
+func (e *Executor) prepare(spec workload.Spec) (found, *os.File, error) {
+	var id [6]byte
+	_, _ = rand.Read(id[:])
+	req := instance.Request{
+		Protocol: instance.Protocol, Instance: hex.EncodeToString(id[:]), Spec: spec,
+		Cgroup: e.cgroupOf(spec), Shims: e.shims,
+		Data:    e.DataPath(spec.Name),
+		LogFile: e.LogPath(spec.Name), LogBytes: e.cfg.LogBytes, LogFiles: e.cfg.LogFiles,
+	}
+	dir := instance.Dir(filepath.Join(e.run(spec.Name), req.Instance))
+	req.Files = filepath.Join(string(dir), "files")
+	switch spec.Mode {
+	case schema.ModeHost:
+		req.Files = filepath.Join(e.app(spec.Name), "files")
+	case schema.ModeContainer:
+		layer, err := e.layer(spec.Name, spec.Root)
+		if err != nil {
+			return found{}, nil, err
+		}
+		req.Upper, req.Work = filepath.Join(layer, "upper"), filepath.Join(layer, "work")
+	case schema.ModeAttach:
+		if err := e.target(&req); err != nil {
+			return found{}, nil, err
+		}
+	}
+	if err := os.MkdirAll(string(dir), 0o700); err != nil {
+		return found{}, nil, err
+	}
+	if err := os.Chmod(string(dir), 0o711); err != nil { // a user inside must reach its root
+		return found{}, nil, err
+	}
+	lock, err := dir.Acquire()
+	if err != nil {
+		return found{}, nil, err
+	}
+	if err := dir.WriteRequest(req); err != nil {
+		lock.Close()
+		return found{}, nil, err
+	}
+	return found{dir, req}, lock, nil
+}
+
+// target finds the container an attached application joins.
+func (e *Executor) target(req *instance.Request) error {
+	s := &req.Spec
+	t, ok := e.find(s.Target)
+	if !ok {
+		return fmt.Errorf("%w: %s is not known", workload.ErrTarget, s.Target)
+	}
+	st := e.status(t)
+	switch {
+	case st.Mode != schema.ModeContainer:
+		return fmt.Errorf("%w: %s runs in mode %s", workload.ErrTarget, s.Target, st.Mode)
+	case st.State != workload.Running:
+		return fmt.Errorf("%w: %s is %s", workload.ErrTarget, s.Target, st.State)
+	case s.TargetInstance != "" && s.TargetInstance != st.Instance:
+		return fmt.Errorf("%w: %s runs as instance %s, not %s", workload.ErrTarget, s.Target, st.Instance, s.TargetInstance)
+	}
+	s.TargetInstance = st.Instance
+	req.TargetDir, req.TargetPID = string(t.dir), st.PID
+	return nil
+}
+
+// launch starts the shim and waits until it closes its end of the pipe: the
+// workload runs, or the shim is gone.
+func (e *Executor) launch(ctx context.Context, f found, lock *os.File) error {
+	defer lock.Close()
+	ready, signal, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer ready.Close()
+	pid, err := e.spawn(f, lock, signal)
+	signal.Close()
+	lock.Close() // the shim's copy holds it now
+	if err != nil {
+		return err
+	}
+	patience := time.Now().Add(e.cfg.StartTimeout)
+	if d, ok := ctx.Deadline(); ok && d.Before(patience) {
+		patience = d
+	}
+	if err := ready.SetReadDeadline(patience); err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { _ = ready.SetReadDeadline(time.Unix(1, 0)) })()
+	if _, err = ready.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+		err = errors.Join(fmt.Errorf("set-up did not finish in time: %w", context.DeadlineExceeded), ctx.Err())
+		return errors.Join(err, e.end(context.WithoutCancel(ctx), f))
+	}
+	if !f.dir.Held() {
+		reap(pid)
+	}
+	return nil
+}
+
+// spawn starts the shim in a session of its own; for a container also in a mount
+// namespace of its own, where the root file system will be mounted.
+func (e *Executor) spawn(f found, lock, ready *os.File) (int, error) {
+	log, err := os.OpenFile(f.dir.ShimLog(), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	defer log.Close()
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return 0, err
+	}
+	defer null.Close()
+	attr := &syscall.SysProcAttr{Setsid: true}
+	if f.req.Spec.Mode == schema.ModeContainer {
+		attr.Cloneflags = syscall.CLONE_NEWNS
+	}
+	p, err := os.StartProcess(e.cfg.Shim, []string{"gnomon-shim", "run", string(f.dir)}, &os.ProcAttr{
+		Dir:   "/",
+		Env:   []string{"PATH=" + workload.DefaultPath, "GOMAXPROCS=2"},
+		Files: []*os.File{null, log, log, lock, ready},
+		Sys:   attr,
+	})
+	if err != nil {
+		return 0, err
+	}
+	pid := p.Pid
+	return pid, p.Release()
+}

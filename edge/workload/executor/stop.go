@@ -1,0 +1,175 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"gnomon/edge/workload"
+	"gnomon/edge/workload/cgroup"
+	"gnomon/edge/workload/instance"
+)
+
+// margin is how long a shim may take beyond the grace: it kills, reaps and writes.
+const margin = 10 * time.Second
+
+// Stop implements workload.Runner.
+func (e *Executor) Stop(ctx context.Context, name string, grace time.Duration) (workload.Status, error) {
+	if err := valid(name); err != nil {
+		return workload.Status{}, err
+	}
+	defer e.lock(name)()
+	f, ok := e.find(name)
+	if !ok {
+		return workload.Status{}, fmt.Errorf("%w: %s", workload.ErrNotFound, name)
+	}
+	err := e.stop(ctx, f, grace)
+	if err != nil {
+		err = fmt.Errorf("stop %s: %w", name, err)
+	}
+	return e.status(f), err
+}
+
+func (e *Executor) stop(ctx context.Context, f found, grace time.Duration) error {
+	if pidfd, pid, ok := f.dir.Shim(); ok {
+		defer unix.Close(pidfd)
+		if err := f.dir.WriteStop(max(0, grace)); err != nil {
+			return err
+		}
+		if err := unix.PidfdSendSignal(pidfd, unix.SIGTERM, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+			return err
+		}
+		gone, err := await(ctx, pidfd, max(0, grace)+margin)
+		if err != nil {
+			return err
+		}
+		if gone {
+			reap(pid)
+		}
+	}
+	return e.end(ctx, f)
+}
+
+// end makes sure that nothing of an instance is alive, its shim included. For an
+// instance that ended well there is nothing to do.
+func (e *Executor) end(ctx context.Context, f found) error {
+	if pidfd, pid, ok := f.dir.Shim(); ok {
+		_ = unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
+		_, err := await(ctx, pidfd, margin)
+		unix.Close(pidfd)
+		if err != nil {
+			return err
+		}
+		reap(pid)
+	}
+	g, err := e.group(f)
+	if err != nil {
+		return err
+	}
+	// In no group of ours yet: a shim killed while it set up.
+	ctx, cancel := context.WithTimeout(ctx, margin)
+	defer cancel()
+	if err := g.Kill(ctx); err != nil {
+		return err
+	}
+	if err := awaitFree(ctx, f.dir); err != nil {
+		return err
+	}
+	return g.Remove()
+}
+
+// awaitFree waits until the last copy of the lock is closed.
+func awaitFree(ctx context.Context, dir instance.Dir) error {
+	for dir.Held() {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("lock of %s is still held: %w", dir, ctx.Err())
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// clean ends and deletes every instance of a name.
+func (e *Executor) clean(ctx context.Context, name string) error {
+	entries, err := os.ReadDir(e.run(name))
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	for _, d := range entries {
+		dir := instance.Dir(filepath.Join(e.run(name), d.Name()))
+		if req, err := dir.ReadRequest(); err == nil {
+			if err := e.end(ctx, found{dir, req}); err != nil {
+				return err
+			}
+		}
+		if err := os.RemoveAll(string(dir)); err != nil {
+			return err
+		}
+	}
+	// A container that was attached to leaves no child of its cgroup behind, and
+	// of what another version laid out differently nothing may live on.
+	g, err := cgroup.At(filepath.Join(e.cfg.Cgroup, name))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, margin)
+	defer cancel()
+	return errors.Join(g.Kill(ctx), g.Remove())
+}
+
+// Remove implements workload.Runner.
+func (e *Executor) Remove(ctx context.Context, name string) error {
+	if err := valid(name); err != nil {
+		return err
+	}
+	defer e.lock(name)()
+	if f, ok := e.find(name); ok {
+		grace := f.req.Spec.StopGrace
+		if grace == 0 {
+			grace = workload.DefaultStopGrace
+		}
+		if err := e.stop(ctx, f, grace); err != nil {
+			return fmt.Errorf("remove %s: %w", name, err)
+		}
+	}
+	// The run directory goes last: while it is there, List knows the name and
+	// the planner tries again.
+	for _, step := range []func() error{
+		func() error { return os.RemoveAll(e.app(name)) },
+		func() error { return e.clean(ctx, name) },
+		func() error { return os.RemoveAll(e.run(name)) },
+	} {
+		if err := step(); err != nil {
+			return fmt.Errorf("remove %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// await waits for the end of the process behind a pidfd.
+func await(ctx context.Context, pidfd int, patience time.Duration) (gone bool, err error) {
+	deadline := time.Now().Add(patience)
+	for {
+		fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+		n, err := unix.Poll(fds, 20)
+		switch {
+		case err != nil && !errors.Is(err, unix.EINTR):
+			return false, err
+		case n > 0:
+			return true, nil
+		case ctx.Err() != nil:
+			return false, ctx.Err()
+		case time.Now().After(deadline):
+			return false, nil
+		}
+	}
+}
