@@ -1,0 +1,135 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+
+	"gnomon/shadow"
+)
+
+// SyncRequest is what a node sends on every connect and at intervals: all the
+// shadows it holds. Keys are shadow names, "" for the classic one.
+type SyncRequest struct {
+	BootEpoch   uint64               `json:"bootEpoch"`
+	Shadows     map[string]SyncState `json:"shadows"`
+	ClientToken string               `json:"clientToken,omitempty"`
+}
+
+// SyncState is what a node holds of one shadow.
+type SyncState struct {
+	Desired  uint64 `json:"desired"`            // shadow.Document.DesiredVersion of the desired section held; 0 = none
+	Reported string `json:"reported,omitempty"` // shadow.Digest of what the cloud has acknowledged; "" = nothing
+}
+
+// SyncReply lists only what differs. More tells that it was cut at MaxSyncBytes
+// and that the node shall ask again when it has taken in this part.
+type SyncReply struct {
+	BootEpoch   uint64                `json:"bootEpoch"`
+	Timestamp   int64                 `json:"timestamp"`
+	Shadows     map[string]SyncShadow `json:"shadows"`
+	More        bool                  `json:"more,omitempty"`
+	ClientToken string                `json:"clientToken,omitempty"`
+}
+
+// SyncShadow is the cloud's side of one shadow that differs.
+type SyncShadow struct {
+	Version        uint64          `json:"version"`
+	DesiredVersion uint64          `json:"desiredVersion"`
+	Desired        json.RawMessage `json:"desired,omitempty"`    // the whole section, when the node's is not current; absent when there is none
+	Current        bool            `json:"current,omitempty"`    // the node's desired section is the current one
+	Deleted        bool            `json:"deleted,omitempty"`    // there is no such shadow: drop it
+	ReportFull     bool            `json:"reportFull,omitempty"` // reported differs: send all of it
+}
+
+// DesiredPush tells a node of a change of desired. With Base 0 Patch is the
+// whole section, or absent when there is none; otherwise it is a merge patch
+// that leads from desired version Base to DesiredVersion.
+type DesiredPush struct {
+	Version        uint64          `json:"version"`
+	Base           uint64          `json:"base"`
+	DesiredVersion uint64          `json:"desiredVersion"`
+	Patch          json.RawMessage `json:"patch,omitempty"`
+	Deleted        bool            `json:"deleted,omitempty"`
+	Timestamp      int64           `json:"timestamp"`
+	Trace          string          `json:"traceparent,omitempty"` // W3C Trace Context
+}
+
+// Bounds of the messages of our own, in bytes.
+const (
+	MaxSyncBytes = 192 << 10 // below the broker's packet limit
+	MaxSynced    = 4096      // shadows in one request
+)
+
+// ParseSyncRequest reads a sync request.
+func ParseSyncRequest(body []byte) (*SyncRequest, error) {
+	r, err := decode[SyncRequest](body)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case r.BootEpoch == 0:
+		return nil, &shadow.InvalidError{Message: "Invalid sync", Detail: "bootEpoch must be 1 or more"}
+	case len(r.Shadows) > MaxSynced:
+		return nil, &shadow.LimitError{Field: "shadows", Limit: MaxSynced, Got: len(r.Shadows)}
+	}
+	for name := range r.Shadows {
+		if name != "" && !ValidShadow(name) {
+			return nil, &shadow.InvalidError{Message: "Invalid sync", Detail: "shadow name"}
+		}
+	}
+	return r, nil
+}
+
+// ParseSyncReply reads a sync reply.
+func ParseSyncReply(body []byte) (*SyncReply, error) { return decode[SyncReply](body) }
+
+// ParseDesiredPush reads a desired push.
+func ParseDesiredPush(body []byte) (*DesiredPush, error) { return decode[DesiredPush](body) }
+
+func decode[T any](body []byte) (*T, error) {
+	if len(body) > 2*MaxSyncBytes {
+		return nil, &shadow.LimitError{Field: "body", Limit: 2 * MaxSyncBytes, Got: len(body)}
+	}
+	v := new(T)
+	dec := json.NewDecoder(bytes.NewReader(body))
+	if err := dec.Decode(v); err != nil {
+		return nil, &shadow.InvalidError{Message: "Invalid JSON", Detail: err.Error()}
+	}
+	if dec.More() {
+		return nil, &shadow.InvalidError{Message: "Invalid JSON", Detail: "text after the value"}
+	}
+	return v, nil
+}
+
+// Append appends the message as JSON. Its content is ours, so that it can't fail.
+func (r *SyncRequest) Append(dst []byte) []byte { return appendJSON(dst, r) }
+
+// Append appends the message as JSON.
+func (r *SyncReply) Append(dst []byte) []byte { return appendJSON(dst, r) }
+
+// Append appends the message as JSON.
+func (p *DesiredPush) Append(dst []byte) []byte { return appendJSON(dst, p) }
+
+func appendJSON(dst []byte, v any) []byte {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic("wire: a raw message that is no JSON: " + err.Error()) // only our own encoders fill them
+	}
+	return append(dst, text...)
+}
+
+// AppendReport appends an update that reports: patch merged into reported, or
+// in place of all of it when full, ordered by origin.
+func AppendReport(dst []byte, patch *shadow.Value, origin shadow.Origin, full bool, token string) []byte {
+	dst = append(dst, `{"state":{"reported":`...)
+	dst = patch.AppendJSON(dst)
+	dst = append(dst, `},"origin":{"bootEpoch":`...)
+	dst = strconv.AppendUint(dst, origin.BootEpoch, 10)
+	dst = append(dst, `,"seq":`...)
+	dst = strconv.AppendUint(dst, origin.Seq, 10)
+	if full {
+		dst = append(dst, `,"full":true`...)
+	}
+	return appendToken(append(dst, '}'), token)
+}
