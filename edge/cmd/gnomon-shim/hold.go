@@ -48,7 +48,7 @@ func holdFiles(dir instance.Dir, log *os.File) error {
 
 	// Listening comes before looking, so that nothing falls between.
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, unix.SIGCHLD, unix.SIGTERM, unix.SIGHUP, unix.SIGINT)
+	signal.Notify(signals, unix.SIGCHLD, instance.StopSignal, unix.SIGTERM, unix.SIGHUP, unix.SIGINT)
 	if _, asked := dir.ReadStop(); asked {
 		k.stop()
 	}

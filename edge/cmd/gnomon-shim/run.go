@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,7 +31,7 @@ func run(dir instance.Dir) error {
 	}
 	// A stop that comes now is in stop.json, where hold looks first. Signals are
 	// caught, not ignored: the workload would inherit the latter.
-	signal.Notify(make(chan os.Signal, 1), unix.SIGTERM, unix.SIGHUP, unix.SIGINT)
+	signal.Notify(make(chan os.Signal, 1), instance.StopSignal, unix.SIGTERM, unix.SIGHUP, unix.SIGINT)
 	req, err := dir.ReadRequest()
 	if err != nil {
 		return fail(dir, req, err)
@@ -144,17 +143,8 @@ func become(dir instance.Dir, lock, log *os.File) error {
 	if _, err := unix.FcntlInt(lock.Fd(), unix.F_SETFD, 0); err != nil {
 		return holdFiles(dir, log)
 	}
-	// Blocked, a stop that comes meanwhile stays pending until hold listens.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var before, blocked unix.Sigset_t
-	blocked.Val[0] = 1<<(unix.SIGTERM-1) | 1<<(unix.SIGHUP-1) | 1<<(unix.SIGINT-1)
-	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &blocked, &before); err != nil {
-		return holdFiles(dir, log)
-	}
 	env := []string{"GOMAXPROCS=1", "GOGC=20"}
 	err := unix.Exec("/proc/self/exe", []string{os.Args[0], "hold", string(dir)}, env)
 	fmt.Fprintln(os.Stderr, "gnomon-shim: hold in place:", err)
-	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)
 	return holdFiles(dir, log)
 }

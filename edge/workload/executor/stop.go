@@ -41,7 +41,7 @@ func (e *Executor) stop(ctx context.Context, f found, grace time.Duration) error
 		if err := f.dir.WriteStop(max(0, grace)); err != nil {
 			return err
 		}
-		if err := unix.PidfdSendSignal(pidfd, unix.SIGTERM, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		if err := unix.PidfdSendSignal(pidfd, instance.StopSignal, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 			return err
 		}
 		gone, err := await(ctx, pidfd, max(0, grace)+margin)

@@ -5,7 +5,7 @@
 //	lock         held by the shim for as long as it lives
 //	spec.json    Request, written by the agent before the shim starts
 //	status.json  Record, written by the shim; by the agent only after the shim died
-//	stop.json    Stop, written by the agent, who then sends SIGTERM to the shim
+//	stop.json    Stop, written by the agent, who then sends StopSignal to the shim
 //	shim.log     what the shim itself had to say
 //	container/   libcontainer's state, mode container
 //	rootfs/      where the shim mounts the root file system, in its own mount namespace

@@ -6,12 +6,19 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"gnomon/edge/workload"
 )
 
 // Protocol is the version both sides write. A shim refuses a Request of another
 // version; an agent reads Records of any version up to its own.
 const Protocol = 1
+
+// StopSignal makes a shim look at stop.json. Left alone it does nothing, so it may
+// come at any time, also while the shim replaces itself; it looks again after.
+// SIGTERM means the same, with the Spec's grace unless stop.json has another.
+const StopSignal = unix.SIGWINCH
 
 // ErrProtocol: the other side speaks another version.
 var ErrProtocol = errors.New("unknown shim protocol version")
