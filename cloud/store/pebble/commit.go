@@ -1,0 +1,105 @@
+package pebble
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"gnomon/cloud/store"
+)
+
+// maxGroup bounds the bytes of one batch, so that one sync stays short and the
+// batch fits the write buffer.
+const maxGroup = 2 << 20
+
+// Run commits what is submitted until ctx ends, then what is still queued, so
+// that everything accepted is answered. It returns nil, or the failure that
+// broke the store, after which it keeps refusing until ctx ends.
+func (s *Store) Run(ctx context.Context) error {
+	defer s.drain()
+	group := make([]change, 0, 256)
+	for {
+		select {
+		case c := <-s.queue:
+			group = s.collect(append(group[:0], c))
+			s.commit(group)
+			clear(group)
+		case <-ctx.Done():
+			return s.Err()
+		}
+	}
+}
+
+// collect adds what is already waiting, without waiting for more.
+func (s *Store) collect(group []change) []change {
+	size := sizeOf(group[0])
+	for size < maxGroup {
+		select {
+		case c := <-s.queue:
+			group = append(group, c)
+			size += sizeOf(c)
+		default:
+			return group
+		}
+	}
+	return group
+}
+
+func sizeOf(c change) int {
+	n := 0
+	for _, r := range c.records {
+		n += len(r.Data) + len(r.Key.Thing) + len(r.Key.Shadow) + 16
+	}
+	return n
+}
+
+// commit writes a group in one batch with one sync and answers its members.
+func (s *Store) commit(group []change) {
+	err := s.Err()
+	if err == nil {
+		if err = s.write(group); err != nil {
+			err = fmt.Errorf("%w: %w", store.ErrBroken, err)
+			s.broken.Store(&err)
+		}
+	}
+	for _, c := range group {
+		c.done(err)
+	}
+}
+
+func (s *Store) write(group []change) error {
+	batch := s.db.NewBatch()
+	defer batch.Close()
+	var key []byte
+	for _, c := range group {
+		for _, r := range c.records {
+			key = recordKey(key[:0], r.Key)
+			if err := batch.Set(key, r.Data, nil); err != nil {
+				return err
+			}
+			if r.Key.Shadow == "" {
+				key = thingKey(key[:0], r.Key.Thing)
+				if err := batch.Set(key, nil, nil); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return batch.Commit(pebble.Sync)
+}
+
+// drain closes the door, waits until nobody is in it, and commits what came in.
+func (s *Store) drain() {
+	close(s.stop)
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	for {
+		select {
+		case c := <-s.queue:
+			s.commit([]change{c})
+		default:
+			return
+		}
+	}
+}

@@ -1,0 +1,145 @@
+// Package pebble is the embedded store: one directory, one process. Writes go
+// through a commit group of our own: one goroutine drains the queue into one
+// batch, syncs once, and reports in order. There is no timer: under load a
+// batch is whatever arrived during the last sync, and a lone write waits for
+// nothing.
+//
+// It never reports a change set done before the sync returned. After a failed
+// commit it refuses everything until it is opened anew, because what is on disk
+// is not known then.
+package pebble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"gnomon/cloud/store"
+)
+
+// Config says where the store is and what it may use. Zero fields have the
+// defaults given.
+type Config struct {
+	Dir        string
+	FS         vfs.FS // default: the disk
+	CacheBytes int64  // block cache; default 16 MiB
+	MemTable   uint64 // write buffer, twice of which may be held; default 8 MiB
+	Queue      int    // change sets waiting; default 4096
+	Log        *slog.Logger
+}
+
+// Store is a store.Store on pebble. Run commits; until it runs, Submit only queues.
+type Store struct {
+	db     *pebble.DB
+	queue  chan change
+	stop   chan struct{} // closed when Run ends
+	gate   sync.RWMutex  // held by Submit while it queues, so that Run can tell when nobody does any more
+	broken atomic.Pointer[error]
+}
+
+type change struct {
+	records []store.Record
+	done    func(error)
+}
+
+// Open opens or creates the store in cfg.Dir.
+func Open(cfg Config) (*Store, error) {
+	if cfg.FS == nil {
+		cfg.FS = vfs.Default
+	}
+	if cfg.CacheBytes == 0 {
+		cfg.CacheBytes = 16 << 20
+	}
+	if cfg.MemTable == 0 {
+		cfg.MemTable = 8 << 20
+	}
+	if cfg.Queue == 0 {
+		cfg.Queue = 4096
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := cfg.FS.MkdirAll(cfg.Dir, 0o750); err != nil {
+		return nil, fmt.Errorf("store %s: %w", cfg.Dir, err)
+	}
+	cache := pebble.NewCache(cfg.CacheBytes)
+	defer cache.Unref()
+	db, err := pebble.Open(cfg.Dir, &pebble.Options{
+		FS:                 cfg.FS,
+		Cache:              cache,
+		MemTableSize:       cfg.MemTable,
+		FormatMajorVersion: pebble.FormatNewest,
+		Logger:             logger{cfg.Log},
+	})
+	if err != nil {
+		return nil, explainOpen(cfg, err)
+	}
+	s := &Store{db: db, queue: make(chan change, cfg.Queue), stop: make(chan struct{})}
+	if err := s.checkFormat(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return s, nil
+}
+
+// explainOpen says what an operator can do about the usual failure.
+func explainOpen(cfg Config, err error) error {
+	if cfg.FS == vfs.Default && lockHeld(cfg.Dir) {
+		return fmt.Errorf("store %s: another gnomon cloud uses this directory; stop it or choose another with --data: %w", cfg.Dir, err)
+	}
+	return fmt.Errorf("store %s: %w", cfg.Dir, err)
+}
+
+// Load implements store.Store.
+func (s *Store) Load(_ context.Context, key store.Key) ([]byte, error) {
+	value, closer, err := s.db.Get(recordKey(nil, key))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, store.ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load %s/%s: %w", key.Thing, key.Shadow, err)
+	}
+	defer closer.Close()
+	return append([]byte(nil), value...), nil
+}
+
+// Submit implements store.Store.
+func (s *Store) Submit(ctx context.Context, records []store.Record, done func(error)) error {
+	if err := s.Err(); err != nil {
+		return err
+	}
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	select {
+	case <-s.stop:
+		return store.ErrClosed
+	default:
+	}
+	select {
+	case s.queue <- change{records, done}:
+		return nil
+	case <-s.stop:
+		return store.ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Err tells why the store no longer accepts changes; nil when it does.
+func (s *Store) Err() error {
+	if p := s.broken.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// Close closes the database. Run must have ended, or never begun.
+func (s *Store) Close() error { return s.db.Close() }
+
+// Bytes returns the space the database takes on disk.
+func (s *Store) Bytes() uint64 { return s.db.Metrics().DiskSpaceUsage() }
