@@ -19,7 +19,7 @@ import (
 
 // hold takes over from run after it replaced the program.
 func hold(dir instance.Dir) error {
-	if _, err := adoptLock(dir); err != nil {
+	if err := adoptLock(dir); err != nil {
 		return err
 	}
 	log, err := inherit(fdLog, "log")

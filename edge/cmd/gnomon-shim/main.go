@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +19,10 @@ const (
 	fdReady = 4
 	fdLog   = 5
 )
+
+// The main thread never ends, and /proc/self is what it sees: goroutines that
+// enter other namespaces with their thread must not get hold of it.
+func init() { runtime.LockOSThread() }
 
 func main() {
 	if len(os.Args) != 3 {
@@ -56,13 +61,14 @@ func inherit(fd int, name string) (*os.File, error) {
 }
 
 // adoptLock takes the lock over and signs it.
-func adoptLock(dir instance.Dir) (*os.File, error) {
-	lock, err := inherit(fdLock, dir.Lock())
-	if err != nil {
-		return nil, errNoLock
+func adoptLock(dir instance.Dir) error {
+	var err error
+	if lock, err = inherit(fdLock, dir.Lock()); err != nil || !dir.Held() {
+		return errNoLock
 	}
-	if !dir.Held() {
-		return nil, errNoLock
-	}
-	return lock, instance.Sign(lock)
+	return instance.Sign(lock)
 }
+
+// lock is held until the process ends; were it not global, it would be closed
+// as soon as nobody used it.
+var lock *os.File

@@ -21,14 +21,14 @@ import (
 // run sets the workload up and turns into hold. What goes wrong is written to
 // the record; the error is for the shim's own log.
 func run(dir instance.Dir) error {
-	lock, err := adoptLock(dir)
-	if err != nil {
+	if err := adoptLock(dir); err != nil {
 		return err
 	}
 	ready, err := inherit(fdReady, "ready")
 	if err != nil {
 		return err
 	}
+	defer ready.Close() // not before the record is written
 	// A stop that comes now is in stop.json, where hold looks first. Signals are
 	// caught, not ignored: the workload would inherit the latter.
 	signal.Notify(make(chan os.Signal, 1), instance.StopSignal, unix.SIGTERM, unix.SIGHUP, unix.SIGINT)
@@ -51,7 +51,7 @@ func run(dir instance.Dir) error {
 		return fail(dir, req, fmt.Errorf("record the start: %w", err))
 	}
 	ready.Close()
-	return become(dir, lock, log)
+	return become(dir, log)
 }
 
 // start starts the workload and returns the reading end of its output.
@@ -136,7 +136,7 @@ func destroy(req instance.Request) error {
 
 // become replaces the program by a fresh image of itself. The process number,
 // the children, the session and the mount namespace stay.
-func become(dir instance.Dir, lock, log *os.File) error {
+func become(dir instance.Dir, log *os.File) error {
 	if err := unix.Dup3(int(log.Fd()), fdLog, 0); err != nil {
 		return holdFiles(dir, log)
 	}

@@ -20,9 +20,9 @@ type Hierarchy struct {
 	Controllers []string // v1: those bound to this tree; "name=…" for a named one
 }
 
-// Hierarchies lists the mounted trees of this process' mount namespace, each once.
+// Hierarchies lists the mounted trees of the caller's mount namespace, each once.
 func Hierarchies() ([]Hierarchy, error) {
-	f, err := os.Open("/proc/self/mountinfo")
+	f, err := os.Open("/proc/thread-self/mountinfo")
 	if err != nil {
 		return nil, err
 	}

@@ -59,8 +59,16 @@ func (e *Executor) stop(ctx context.Context, f found, grace time.Duration) error
 // instance that ended well there is nothing to do.
 func (e *Executor) end(ctx context.Context, f found) error {
 	if pidfd, pid, ok := f.dir.Shim(); ok {
-		_ = unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
-		_, err := await(ctx, pidfd, margin)
+		var gone bool
+		var err error
+		if rec, rerr := f.dir.ReadRecord(); rerr == nil && !rec.Status.State.Live() {
+			// It has written how the workload ended and is clearing up.
+			gone, err = await(ctx, pidfd, margin)
+		}
+		if !gone && err == nil {
+			_ = unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
+			_, err = await(ctx, pidfd, margin)
+		}
 		unix.Close(pidfd)
 		if err != nil {
 			return err
