@@ -41,6 +41,23 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// ErrConfig means that the experiment cannot be carried out as asked.
+var ErrConfig = errors.New("crash experiment")
+
+func (c Config) validate() error {
+	switch {
+	case c.Kills < 1 || c.Kills > 10_000:
+		return fmt.Errorf("%w: kills is %d, it must be 1 to 10000", ErrConfig, c.Kills)
+	case c.Updaters < 2 || c.Updaters > 5000:
+		return fmt.Errorf("%w: updaters is %d, it must be 2 to 5000", ErrConfig, c.Updaters)
+	case c.Uptime < time.Millisecond || c.Uptime > time.Hour:
+		return fmt.Errorf("%w: uptime is %s, it must be 1ms to 1h", ErrConfig, c.Uptime)
+	case c.Pause < 0 || c.Pause > time.Minute:
+		return fmt.Errorf("%w: pause is %s, it must be 0 to 1m", ErrConfig, c.Pause)
+	}
+	return nil
+}
+
 // startKills is the share of kills that hit the cloud while it is starting.
 const startKills = 0.2
 
@@ -75,12 +92,16 @@ type experiment struct {
 }
 
 // Run runs the experiment. The error says that it could not be carried out;
-// what it found is in the report.
+// what it found is in the report, which is never
+// nil.
 func Run(ctx context.Context, cfg Config) (*Report, error) {
 	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return &Report{}, err
+	}
 	api, err := cloudapi.New(cloudapi.Options{Base: "http://" + cfg.Cloud.HTTP, Connections: cfg.Updaters + 8, Timeout: stall})
 	if err != nil {
-		return nil, err
+		return &Report{}, err
 	}
 	defer api.Close()
 	x := &experiment{cfg: cfg, random: rand.New(rand.NewPCG(cfg.Seed, 0)), ledger: NewLedger(), api: api}
@@ -269,8 +290,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Write writes the report as text.
-func (r *Report) Write(w io.Writer) {
+// WriteText writes the report for people.
+func (r *Report) WriteText(w io.Writer) {
 	fmt.Fprintf(w, "kills        %d with SIGKILL, %d of them while the cloud was starting\n", r.Kills, r.WhileStart)
 	fmt.Fprintf(w, "updaters     %d, half over MQTT and half over REST, on %d shadows\n", r.Updaters, r.Shadows)
 	fmt.Fprintf(w, "writes       %d attempted, %d acknowledged (%d by the PUBACK alone), %d refused or not sent, %d of unknown fate\n",
