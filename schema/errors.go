@@ -78,3 +78,6 @@ func (c *check) err() error {
 	}
 	return &Error{Kind: c.kind, Problems: c.problems}
 }
+
+// RejectionCode makes a refused document a bad request for every transport.
+func (e *Error) RejectionCode() int { return 400 }

@@ -1,0 +1,111 @@
+package twin
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"gnomon/cloud/store"
+	"gnomon/shadow"
+)
+
+// entry is a shadow in memory. Documents are nil for one that never was.
+type entry struct {
+	key  store.Key
+	head *shadow.Document // newest, committed or not; under the stripe's lock
+
+	// The committer updates these without the lock: it must never wait for a
+	// stripe, whose holder may be waiting for the committer's queue.
+	committed atomic.Pointer[shadow.Document]
+	pending   atomic.Int32 // changes submitted and not answered
+	failed    atomic.Bool  // a commit failed: head is void, and so is the entry
+
+	size int // approximate bytes
+	at   *list.Element
+}
+
+// stripe is one share of the cache: a map with a list in order of use. Entries
+// with pending changes stay whatever the bounds say; the store's queue bounds
+// their number.
+type stripe struct {
+	mu       sync.Mutex
+	shadows  map[store.Key]*entry
+	order    *list.List // front = used last
+	bytes    int
+	maxCount int
+	maxBytes int
+}
+
+func (st *stripe) init(maxCount, maxBytes int) {
+	st.shadows = make(map[store.Key]*entry)
+	st.order = list.New()
+	st.maxCount, st.maxBytes = maxCount, maxBytes
+}
+
+// entryOverhead is what an entry costs besides its document.
+const entryOverhead = 300
+
+// treeFactor is how much larger a document is in memory than as a record.
+const treeFactor = 4
+
+// get returns the entry of a key, from the store when it isn't cached. The
+// stripe must be locked.
+func (st *stripe) get(ctx context.Context, from store.Store, key store.Key) (*entry, error) {
+	if e := st.shadows[key]; e != nil {
+		if !e.failed.Load() {
+			st.order.MoveToFront(e.at)
+			return e, nil
+		}
+		st.drop(e)
+	}
+	d, size, err := load(ctx, from, key)
+	if err != nil {
+		return nil, err
+	}
+	e := &entry{key: key, head: d}
+	e.committed.Store(d)
+	e.at = st.order.PushFront(e)
+	st.shadows[key] = e
+	st.resize(e, size)
+	return e, nil
+}
+
+// load reads a document; nil when there never was one.
+func load(ctx context.Context, from store.Store, key store.Key) (*shadow.Document, int, error) {
+	data, err := from.Load(ctx, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, 0, nil
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	d, err := shadow.ParseRecord(data)
+	if err != nil {
+		return nil, 0, fmt.Errorf("shadow %q of thing %q: %w", key.Shadow, key.Thing, err)
+	}
+	return d, len(data), nil
+}
+
+// resize accounts for a document of a record's size and evicts what was used
+// longest ago.
+func (st *stripe) resize(e *entry, recordSize int) {
+	size := entryOverhead + treeFactor*recordSize
+	st.bytes += size - e.size
+	e.size = size
+	for at := st.order.Back(); at != nil && (len(st.shadows) > st.maxCount || st.bytes > st.maxBytes); {
+		old := at.Value.(*entry)
+		at = at.Prev()
+		if old != e && old.pending.Load() == 0 {
+			st.drop(old)
+		}
+	}
+}
+
+func (st *stripe) drop(e *entry) {
+	st.order.Remove(e.at)
+	delete(st.shadows, e.key)
+	st.bytes -= e.size
+}

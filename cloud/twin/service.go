@@ -1,0 +1,85 @@
+package twin
+
+import (
+	"errors"
+	"hash/maphash"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"gnomon/cloud/store"
+	"gnomon/shadow"
+)
+
+// Publisher carries messages to whoever subscribed. Publish must not block for
+// a slow subscriber; what is lost that way is made good by the next sync.
+type Publisher interface {
+	Publish(topic string, payload []byte)
+	// Subscribed tells whether anybody would get a message on topic. Saying yes
+	// in doubt only costs the encoding.
+	Subscribed(topic string) bool
+}
+
+// Config is what a Service stands on. Zero fields have the defaults given.
+type Config struct {
+	Store      store.Store
+	Publisher  Publisher
+	Now        func() time.Time // default time.Now
+	Limits     shadow.Limits    // default shadow.DefaultLimits
+	CacheCount int              // documents kept parsed; default 100,000
+	CacheBytes int              // their approximate size; default 128 MiB
+	Events     int              // events kept for watchers that resume; default 8192
+	Log        *slog.Logger
+	Metrics    prometheus.Registerer // nil: not exported
+}
+
+// Service is the shadow service. It needs no goroutine of its own: changes run
+// on their callers' and finish on the store's.
+type Service struct {
+	cfg     Config
+	seed    maphash.Seed
+	stripes [stripes]stripe
+	events  *eventLog
+	metrics *metrics
+}
+
+// stripes is how many locks the things are spread over.
+const stripes = 256
+
+// New returns a service on cfg.Store.
+func New(cfg Config) (*Service, error) {
+	if cfg.Store == nil || cfg.Publisher == nil {
+		return nil, errors.New("twin: a store and a publisher are needed")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.CacheCount == 0 {
+		cfg.CacheCount = 100_000
+	}
+	if cfg.CacheBytes == 0 {
+		cfg.CacheBytes = 128 << 20
+	}
+	if cfg.Events == 0 {
+		cfg.Events = 8192
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Service{cfg: cfg, seed: maphash.MakeSeed()}
+	s.events = newEventLog(strconv.FormatInt(cfg.Now().UnixNano(), 36), cfg.Events)
+	s.metrics = newMetrics(cfg.Metrics, s)
+	for i := range s.stripes {
+		s.stripes[i].init(max(1, cfg.CacheCount/stripes), max(1, cfg.CacheBytes/stripes))
+	}
+	return s, nil
+}
+
+func (s *Service) stripeOf(thing string) *stripe {
+	return &s.stripes[maphash.String(s.seed, thing)%stripes]
+}
+
+// now returns the second that documents are stamped with.
+func (s *Service) now() int64 { return s.cfg.Now().Unix() }

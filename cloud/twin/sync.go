@@ -1,0 +1,106 @@
+package twin
+
+import (
+	"context"
+	"slices"
+
+	"gnomon/cloud/identity"
+	"gnomon/cloud/store"
+	"gnomon/schema"
+	"gnomon/shadow"
+	"gnomon/shadow/wire"
+)
+
+// Sync answers what of a node's shadows differs from what the node holds. It
+// changes nothing. A reply that would grow beyond wire.MaxSyncBytes is cut, and
+// says so.
+func (s *Service) Sync(ctx context.Context, p identity.Principal, thing string, r *wire.SyncRequest) (*wire.SyncReply, error) {
+	if err := authorize(p, actionRead, thing); err != nil {
+		return nil, err
+	}
+	held, err := s.typedShadows(ctx, p, thing)
+	if err != nil {
+		return nil, err
+	}
+	for name := range r.Shadows {
+		if _, ok := held[name]; !ok {
+			if held[name], err = s.peek(ctx, store.Key{Thing: thing, Shadow: name}); err != nil {
+				return nil, err
+			}
+		}
+	}
+	reply := &wire.SyncReply{
+		BootEpoch: r.BootEpoch, Timestamp: s.now(), ClientToken: r.ClientToken,
+		Shadows: make(map[string]wire.SyncShadow),
+	}
+	names := make([]string, 0, len(held))
+	for name := range held {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	size := 0
+	for _, name := range names {
+		state, listed := r.Shadows[name]
+		diff, differs := syncShadow(name, held[name], state, listed)
+		if !differs {
+			continue
+		}
+		if size += len(diff.Desired) + len(name) + 160; size > wire.MaxSyncBytes && len(reply.Shadows) > 0 {
+			reply.More = true
+			break
+		}
+		reply.Shadows[name] = diff
+	}
+	return reply, nil
+}
+
+// typedShadows returns the shadows that concern a node: its classic one, its
+// applications and its policies.
+func (s *Service) typedShadows(ctx context.Context, p identity.Principal, thing string) (map[string]*shadow.Document, error) {
+	held := make(map[string]*shadow.Document)
+	classic, err := s.peek(ctx, store.Key{Thing: thing})
+	if err != nil {
+		return nil, err
+	}
+	if classic.Exists() {
+		held[""] = classic
+	}
+	for _, prefix := range []string{schema.AppPrefix, schema.PolicyPrefix} {
+		page := Page{Prefix: prefix, Limit: scanChunk}
+		for {
+			list, next, err := s.Shadows(ctx, p, thing, page)
+			if err != nil {
+				return nil, err
+			}
+			for _, e := range list {
+				held[e.Key.Shadow] = e.Document
+			}
+			if next == "" {
+				break
+			}
+			page.After = next
+		}
+	}
+	return held, nil
+}
+
+// syncShadow compares one shadow with what a node holds of it.
+func syncShadow(name string, d *shadow.Document, state wire.SyncState, listed bool) (out wire.SyncShadow, differs bool) {
+	if !d.Exists() {
+		if name == "" { // a node's own: it makes it again by reporting
+			return wire.SyncShadow{ReportFull: true, Current: state.Desired == 0}, listed && (state.Reported != "" || state.Desired != 0)
+		}
+		if d != nil {
+			out.Version, out.DesiredVersion = d.Version, d.DesiredVersion
+		}
+		out.Deleted = true
+		return out, listed
+	}
+	out = wire.SyncShadow{Version: d.Version, DesiredVersion: d.DesiredVersion}
+	out.Current = state.Desired == d.DesiredVersion
+	if !out.Current && d.Desired != nil {
+		out.Desired = d.Desired.AppendJSON(nil)
+	}
+	out.ReportFull = state.Reported != shadow.Digest(d.Reported)
+	return out, !out.Current || out.ReportFull
+}
