@@ -53,7 +53,7 @@ func Attach(j launch.Job) (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := g.Create(j.Limits()); err != nil {
+	if err := g.Create(j.SetupLimits()); err != nil {
 		return 0, err
 	}
 	p := process(j, u, w)
@@ -63,7 +63,8 @@ func Attach(j launch.Job) (pid int, err error) {
 		Detach(r)
 		return 0, classify(fmt.Errorf("start in container of %s: %w", r.Spec.Target, err))
 	}
-	return p.Pid()
+	pid, err = p.Pid()
+	return pid, errors.Join(err, j.Settle())
 }
 
 // Opt is where the target's container sees the component of an attached

@@ -56,7 +56,7 @@ func config(j launch.Job, u launch.User, files []launch.Placed) (*configs.Config
 }
 
 func resources(j launch.Job) *cgroups.Resources {
-	l := j.Limits()
+	l := j.SetupLimits()
 	r := &cgroups.Resources{Memory: l.Memory}
 	if l.Memory > 0 && swapAccounted() {
 		r.MemorySwap = l.Memory // both together: none of it is swap

@@ -55,7 +55,8 @@ func Run(j launch.Job) (pid int, err error) {
 	if err := c.Exec(); err != nil {
 		return 0, errors.Join(classify(fmt.Errorf("start container: %w", err)), c.Signal(unix.SIGKILL), c.Destroy())
 	}
-	return p.Pid()
+	pid, err = p.Pid()
+	return pid, errors.Join(err, j.Settle())
 }
 
 // separate moves the container's first process, which waits to be told to go

@@ -10,8 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/moby/sys/user"
+	"golang.org/x/sys/unix"
 
 	"gnomon/edge/workload"
 	"gnomon/edge/workload/cgroup"
@@ -30,6 +32,42 @@ type Job struct {
 func (j Job) Limits() cgroup.Limits {
 	r := j.Request.Spec.Resources
 	return cgroup.Limits{CPU: int64(r.CPU), Memory: int64(r.Memory), Pids: r.Pids}
+}
+
+// SetupLimits are those in force while libcontainer, itself a program of several
+// threads and megabytes, prepares the workload from inside its cgroup. Only
+// limits too small for that are lifted, until Settle.
+func (j Job) SetupLimits() cgroup.Limits {
+	l := j.Limits()
+	if l.Pids > 0 {
+		l.Pids = max(l.Pids, setupPids)
+	}
+	if l.Memory > 0 {
+		l.Memory = max(l.Memory, setupMemory)
+	}
+	return l
+}
+
+const (
+	setupPids   = 16
+	setupMemory = 16 << 20
+)
+
+// Settle puts the limits asked for in force once the workload's program runs.
+// What libcontainer used takes a moment to be given back.
+func (j Job) Settle() error {
+	if j.SetupLimits() == j.Limits() {
+		return nil
+	}
+	g, err := cgroup.At(j.Request.Cgroup)
+	if err != nil {
+		return err
+	}
+	for end := time.Now().Add(2 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if err = g.Set(j.Limits()); err == nil || !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 // Where tells how the workload sees what it is given.
