@@ -1,0 +1,166 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"gnomon/cloud/identity"
+	"gnomon/shadow/wire"
+)
+
+// Shadows is what the broker needs of the shadow service.
+type Shadows interface {
+	// Handle serves one request and calls done once: with nil when it may be
+	// acknowledged. body is not kept.
+	Handle(ctx context.Context, p identity.Principal, t wire.Topic, body []byte, done func(error))
+}
+
+// Authenticator says who a client is. It sees the connection and the CONNECT's
+// client id, user name and password.
+type Authenticator func(conn net.Conn, clientID, username, password string) (identity.Principal, error)
+
+// Config is what a Broker stands on. Zero fields have the defaults given.
+type Config struct {
+	Address        string        // host:port to listen on
+	Shadows        Shadows       // may be given later: see SetShadows
+	Authenticate   Authenticator // default: everybody is identity.LocalOperator
+	MaxClients     int64         // default 100,000
+	MaxPacket      int           // bytes of any packet but CONNECT; default 256 KiB
+	MaxConnect     int           // bytes of a CONNECT; default 64 KiB
+	ConnectTimeout time.Duration // until a CONNECT is complete; default 5s
+	WriteTimeout   time.Duration // for one write to a client; default 10s
+	HalfOpen       int           // connections of one address without a CONNECT; default 64, from loopback 4096
+	InFlight       int           // shadow requests of one client not yet dealt with; default 64
+	SessionExpiry  uint32        // seconds a session outlives its connection at most; default 3600
+	Log            *slog.Logger
+	Metrics        prometheus.Registerer // nil: not exported
+}
+
+func (c Config) withDefaults() Config {
+	setDefault(&c.MaxClients, 100_000)
+	setDefault(&c.MaxPacket, 256<<10)
+	setDefault(&c.MaxConnect, 64<<10)
+	setDefault(&c.ConnectTimeout, 5*time.Second)
+	setDefault(&c.WriteTimeout, 10*time.Second)
+	setDefault(&c.InFlight, 64)
+	setDefault(&c.SessionExpiry, 3600)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Authenticate == nil {
+		c.Authenticate = func(net.Conn, string, string, string) (identity.Principal, error) {
+			return identity.LocalOperator, nil
+		}
+	}
+	return c
+}
+
+func setDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// Broker is the embedded broker. Listen binds, Run serves.
+type Broker struct {
+	cfg      Config
+	shadows  Shadows
+	server   *mqtt.Server
+	listener *guard
+	metrics  *metrics
+	sessions sync.Map     // *mqtt.Client → *session
+	plain    atomic.Int64 // subscriptions ever made that could match a topic without $aws/
+	ctx      atomic.Pointer[context.Context]
+}
+
+// New returns a broker that doesn't listen yet.
+func New(cfg Config) (*Broker, error) {
+	cfg = cfg.withDefaults()
+	caps := mqtt.NewDefaultServerCapabilities()
+	caps.MaximumClients = cfg.MaxClients
+	caps.MaximumPacketSize = uint32(min(cfg.MaxPacket, math.MaxUint32))
+	caps.MaximumClientWritesPending = 64
+	caps.MaximumInflight = 64
+	caps.ReceiveMaximum = uint16(min(cfg.InFlight, math.MaxUint16))
+	caps.MaximumSessionExpiryInterval = cfg.SessionExpiry
+	caps.MaximumMessageExpiryInterval = int64(cfg.SessionExpiry)
+	caps.TopicAliasMaximum = 64
+	b := &Broker{cfg: cfg, shadows: cfg.Shadows}
+	b.server = mqtt.New(&mqtt.Options{
+		Capabilities: caps, InlineClient: true, SysTopicResendInterval: 60,
+		ClientNetWriteBufferSize: 2048, ClientNetReadBufferSize: 2048,
+		Logger: slog.New(quiet{cfg.Log.Handler()}),
+	})
+	b.metrics = newMetrics(cfg.Metrics, b)
+	b.listener = newGuard(cfg, b)
+	if err := b.server.AddHook(&hook{broker: b}, nil); err != nil {
+		return nil, fmt.Errorf("broker: %w", err)
+	}
+	background := context.Background()
+	b.ctx.Store(&background)
+	return b, nil
+}
+
+// SetShadows names the shadow service, which itself publishes through the
+// broker. It must be called before Run.
+func (b *Broker) SetShadows(s Shadows) { b.shadows = s }
+
+// Listen binds the address, so that what it is, and whether it is free, is known
+// before Run.
+func (b *Broker) Listen() (net.Addr, error) {
+	if err := b.listener.bind(); err != nil {
+		return nil, fmt.Errorf("mqtt: %w", err)
+	}
+	if err := b.server.AddListener(b.listener); err != nil {
+		return nil, fmt.Errorf("mqtt: %w", err)
+	}
+	return b.listener.listener.Addr(), nil
+}
+
+// Run serves until ctx ends and all clients have been told and let go.
+func (b *Broker) Run(ctx context.Context) error {
+	if b.shadows == nil {
+		return errors.New("broker: no shadow service")
+	}
+	b.ctx.Store(&ctx)
+	if err := b.server.Serve(); err != nil {
+		return fmt.Errorf("broker: %w", err)
+	}
+	<-ctx.Done()
+	err := b.server.Close()
+	b.listener.wait()
+	return err
+}
+
+// Publish implements twin.Publisher: quality of service 1, to whoever
+// subscribed. It doesn't block: a client whose queue is full misses it.
+func (b *Broker) Publish(topic string, payload []byte) {
+	if err := b.server.Publish(topic, payload, false, 1); err != nil {
+		b.cfg.Log.Warn("publish failed", "topic", topic, "error", err)
+	}
+}
+
+// Subscribed implements twin.Publisher.
+func (b *Broker) Subscribed(topic string) bool {
+	if b.plain.Load() == 0 && !isAWS(topic) {
+		return false
+	}
+	subs := b.server.Topics.Subscribers(topic)
+	return len(subs.Subscriptions) > 0 || len(subs.Shared) > 0
+}
+
+func isAWS(topic string) bool { return len(topic) > 0 && topic[0] == '$' }
+
+// Clients returns how many clients are connected.
+func (b *Broker) Clients() int64 { return atomic.LoadInt64(&b.server.Info.ClientsConnected) }

@@ -1,0 +1,179 @@
+package broker
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"sync/atomic"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"gnomon/cloud/identity"
+	"gnomon/shadow/wire"
+)
+
+type principal = identity.Principal
+
+// hook is where mochi asks the broker.
+type hook struct {
+	mqtt.HookBase
+	broker *Broker
+}
+
+// ID implements mqtt.Hook.
+func (h *hook) ID() string { return "gnomon" }
+
+// Provides implements mqtt.Hook.
+func (h *hook) Provides(b byte) bool {
+	return bytes.IndexByte([]byte{
+		mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablish,
+		mqtt.OnSessionEstablished, mqtt.OnSubscribed, mqtt.OnPublish,
+	}, b) >= 0
+}
+
+// OnConnect checks the will, which mochi sends without asking anybody.
+func (h *hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
+	if !pk.Connect.WillFlag {
+		return nil
+	}
+	if topic := pk.Connect.WillTopic; wire.Reserved(topic) || strings.HasPrefix(topic, "$") || strings.ContainsAny(topic, "+#") {
+		h.broker.metrics.refused.WithLabelValues("will").Inc()
+		_ = h.broker.server.SendConnack(cl, packets.ErrNotAuthorized, false, nil) // the connection ends either way
+		return packets.ErrNotAuthorized
+	}
+	return nil
+}
+
+// OnConnectAuthenticate finds out who the client is.
+func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
+	conn, ok := cl.Net.Conn.(*guardedConn)
+	if !ok {
+		return false
+	}
+	who, err := h.broker.cfg.Authenticate(conn.Conn, cl.ID, string(pk.Connect.Username), string(pk.Connect.Password))
+	if err != nil {
+		h.broker.metrics.refused.WithLabelValues("authentication").Inc()
+		return false
+	}
+	s := &session{client: cl, conn: conn, who: who, slots: make(chan struct{}, h.broker.cfg.InFlight)}
+	s.acks.session = s
+	conn.session = s
+	h.broker.sessions.Store(cl, s)
+	return true
+}
+
+// OnSessionEstablish keeps a session from a principal it didn't begin with:
+// mochi looks at the client id only.
+func (h *hook) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
+	old, ok := h.broker.server.Clients.Get(cl.ID)
+	if !ok {
+		return
+	}
+	mine, theirs := h.broker.session(cl), old.Net.Conn
+	if conn, ok := theirs.(*guardedConn); ok && conn.session != nil && mine != nil && conn.session.who == mine.who {
+		return
+	}
+	old.Stop(packets.ErrSessionTakenOver)
+	h.broker.server.UnsubscribeClient(old)
+	old.ClearInflights()
+	h.broker.server.Clients.Delete(old.ID)
+}
+
+// OnSessionEstablished ends the connection's being half-open.
+func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
+	if s := h.broker.session(cl); s != nil {
+		s.conn.connected()
+	}
+}
+
+func (b *Broker) session(cl *mqtt.Client) *session {
+	v, ok := b.sessions.Load(cl)
+	if !ok {
+		return nil
+	}
+	return v.(*session)
+}
+
+// OnACLCheck keeps clients from publishing what only the service may. What a
+// principal may read or write of a shadow is the service's to decide.
+func (h *hook) OnACLCheck(_ *mqtt.Client, topic string, write bool) bool {
+	if !write || !wire.Reserved(topic) {
+		return true
+	}
+	_, ok := wire.ParseTopic(topic)
+	if !ok {
+		h.broker.metrics.refused.WithLabelValues("topic").Inc()
+	}
+	return ok
+}
+
+// OnSubscribed notes whether anybody may be listening to topics without $aws/,
+// so that Subscribed needn't look when nobody ever was.
+func (h *hook) OnSubscribed(_ *mqtt.Client, pk packets.Packet, _ []byte) {
+	for _, f := range pk.Filters {
+		if !isAWS(f.Filter) || strings.HasPrefix(f.Filter, "$share/") {
+			h.broker.plain.Add(1)
+		}
+	}
+}
+
+// errNotStored ends a connection whose request could not be committed, so that
+// its client sends it again.
+var errNotStored = errors.New("shadow request not committed")
+
+// OnPublish takes shadow requests out of mochi's hands: mochi would acknowledge
+// before anything is stored.
+func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	if cl.Net.Inline {
+		return pk, nil
+	}
+	topic, ok := wire.ParseTopic(pk.TopicName)
+	if !ok {
+		return pk, nil
+	}
+	s := h.broker.session(cl)
+	if s == nil {
+		return pk, packets.ErrRejectPacket
+	}
+	ctx := *h.broker.ctx.Load()
+	select {
+	case s.slots <- struct{}{}:
+	case <-ctx.Done():
+		return pk, packets.ErrRejectPacket
+	}
+	atomic.AddInt64(&h.broker.metrics.inFlight, 1)
+	if pk.FixedHeader.Qos == 2 {
+		return pk, h.exactlyOnce(s, topic, pk.Payload)
+	}
+	id, qos := pk.PacketID, pk.FixedHeader.Qos
+	h.broker.shadows.Handle(ctx, s.who, topic, pk.Payload, func(err error) {
+		h.release(s)
+		switch {
+		case err != nil:
+			s.acks.fail()
+		case qos == 1:
+			s.acks.add(id)
+		}
+	})
+	return pk, packets.ErrRejectPacket
+}
+
+// exactlyOnce holds the reader until the request is committed and then lets
+// mochi run the handshake of quality of service 2 without delivering anything.
+func (h *hook) exactlyOnce(s *session, topic wire.Topic, body []byte) error {
+	done := make(chan error, 1)
+	h.broker.shadows.Handle(*h.broker.ctx.Load(), s.who, topic, body, func(err error) { done <- err })
+	err := <-done
+	h.release(s)
+	if err != nil {
+		s.acks.fail()
+		return packets.ErrRejectPacket
+	}
+	return packets.CodeSuccessIgnore
+}
+
+func (h *hook) release(s *session) {
+	atomic.AddInt64(&h.broker.metrics.inFlight, -1)
+	<-s.slots
+}
