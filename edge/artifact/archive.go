@@ -1,0 +1,77 @@
+package artifact
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// unpackFile unpacks an archive file: a tree, or an OCI layout with a tree in it.
+func (s *Store) unpackFile(ctx context.Context, src source, digest, work string) (Image, error) {
+	f, err := os.Open(src.path)
+	if err != nil {
+		return Image{}, err
+	}
+	defer f.Close()
+	root := filepath.Join(work, rootfs)
+	u, err := newUnpacker(root, s.cfg)
+	if err != nil {
+		return Image{}, err
+	}
+	defer u.close()
+	// The file may have been replaced since its digest was taken.
+	packed := newVerifier(f)
+	r, err := decompress(readerFor(ctx, packed))
+	if err != nil {
+		return Image{}, err
+	}
+	if err := u.apply(ctx, r); err != nil {
+		return Image{}, err
+	}
+	if _, err := io.Copy(io.Discard, readerFor(ctx, packed)); err != nil {
+		return Image{}, err
+	}
+	if err := packed.verify(digest); err != nil {
+		return Image{}, fmt.Errorf("%w (the file changed while it was read)", err)
+	}
+	if !isLayout(root) {
+		return Image{}, nil
+	}
+	inner := filepath.Join(work, "layout")
+	if err := errors.Join(os.Rename(root, inner), os.Mkdir(root, 0o755)); err != nil {
+		return Image{}, err
+	}
+	img, err := openImage(inner, src.tag, s.cfg.Arch)
+	if err != nil {
+		return Image{}, err
+	}
+	result, err := s.unpackImage(ctx, img, work)
+	return result, errors.Join(err, os.RemoveAll(inner))
+}
+
+// decompress tells gzip by its first bytes, as media types and file names lie.
+func decompress(r io.Reader) (io.Reader, error) {
+	b := bufio.NewReaderSize(r, 64<<10)
+	head, err := b.Peek(4)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	switch {
+	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
+		z, err := gzip.NewReader(b)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+		}
+		return z, nil
+	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		return nil, fmt.Errorf("%w: zstd compression is not supported, use gzip", ErrFormat)
+	default:
+		return b, nil
+	}
+}
