@@ -1,0 +1,210 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"gnomon/cloud/store"
+	"gnomon/cloud/twin"
+	"gnomon/schema"
+	"gnomon/shadow"
+	"gnomon/shadow/wire"
+)
+
+func apiConfig(version string) huma.Config {
+	if version == "" {
+		version = "dev"
+	}
+	c := huma.DefaultConfig("Gnomon", version)
+	c.Info.Description = "Nodes, applications and collection policies as versioned shadow documents. " +
+		"The data plane below /things follows the AWS IoT Device Shadow service."
+	c.DocsPath, c.SchemasPath = "", "" // a page of scripts from elsewhere is of no use without the internet
+	c.CreateHooks = nil                // no $schema members in answers
+	c.RejectUnknownQueryParameters = true
+	return c
+}
+
+// collection is one kind of resource of a node.
+type collection struct {
+	path, singular, plural string
+	prefix                 string
+}
+
+var collections = []collection{
+	{"apps", "application", "applications", schema.AppPrefix},
+	{"policies", "policy", "policies", schema.PolicyPrefix},
+}
+
+type listInput struct {
+	Limit    int    `query:"limit" minimum:"1" maximum:"500" default:"100"`
+	Continue string `query:"continue" doc:"from an earlier answer, for the next part"`
+}
+
+type nodeInput struct {
+	Node string `path:"node" pattern:"^[a-zA-Z0-9:_-]{1,128}$"`
+}
+
+type itemInput struct {
+	nodeInput
+	Name string `path:"name" pattern:"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$"`
+}
+
+type matchInput struct {
+	IfMatch string `header:"If-Match" doc:"change only this version, an ETag as given"`
+	DryRun  string `query:"dryRun" enum:"server" doc:"check everything and change nothing"`
+}
+
+type bodyInput struct {
+	RawBody []byte `contentType:"application/json"`
+}
+
+type resourceOutput struct {
+	Status int
+	ETag   string `header:"ETag"`
+	Body   *Resource
+}
+
+type listOutput struct {
+	Body struct {
+		Items    []*Resource `json:"items"`
+		Continue string      `json:"continue,omitempty"`
+	}
+}
+
+func output(key store.Key, d *shadow.Document) *resourceOutput {
+	return &resourceOutput{Status: http.StatusOK, ETag: etag(d.Version), Body: resourceOf(key, d)}
+}
+
+// registerResources adds the operations on nodes and on what nodes have.
+func (s *Server) registerResources() {
+	op := func(method, path, id, summary string) huma.Operation {
+		return huma.Operation{
+			Method: method, Path: "/v1/nodes" + path, OperationID: id, Summary: summary,
+			MaxBodyBytes: int64(s.cfg.Limits.BodyBytes), DefaultStatus: http.StatusOK,
+		}
+	}
+	huma.Register(s.api, op(http.MethodGet, "", "listNodes", "List nodes"), s.listNodes)
+	huma.Register(s.api, op(http.MethodGet, "/{node}", "getNode", "Read a node"), func(ctx context.Context, in *nodeInput) (*resourceOutput, error) {
+		return s.read(ctx, in.key())
+	})
+	type nodeWrite struct {
+		nodeInput
+		matchInput
+		bodyInput
+	}
+	huma.Register(s.api, op(http.MethodPut, "/{node}", "putNode", "Set what is desired of a node"), func(ctx context.Context, in *nodeWrite) (*resourceOutput, error) {
+		return s.put(ctx, in.key(), in.matchInput, in.RawBody)
+	})
+	patch := op(http.MethodPatch, "/{node}", "patchNode", "Change what is desired of a node (RFC 7396)")
+	huma.Register(s.api, patch, func(ctx context.Context, in *nodeWrite) (*resourceOutput, error) {
+		return s.patch(ctx, in.key(), in.matchInput, in.RawBody)
+	})
+	type nodeDelete struct {
+		nodeInput
+		matchInput
+	}
+	huma.Register(s.api, op(http.MethodDelete, "/{node}", "deleteNode", "Forget a node"), func(ctx context.Context, in *nodeDelete) (*deleteOutput, error) {
+		return s.remove(ctx, in.key(), in.matchInput)
+	})
+	huma.Register(s.api, op(http.MethodGet, "/{node}/explain", "explainNode", "Say why a node has or has not converged"), func(ctx context.Context, in *nodeInput) (*explainOutput, error) {
+		return s.explain(ctx, in.key())
+	})
+	for _, c := range collections {
+		s.registerCollection(c, op)
+	}
+}
+
+func (s *Server) registerCollection(c collection, op func(method, path, id, summary string) huma.Operation) {
+	all, one := "/{node}/"+c.path, "/{node}/"+c.path+"/{name}"
+	article := "an "
+	if c.singular == "policy" {
+		article = "a "
+	}
+	type listOf struct {
+		nodeInput
+		listInput
+	}
+	type write struct {
+		itemInput
+		matchInput
+		bodyInput
+	}
+	type remove struct {
+		itemInput
+		matchInput
+	}
+	huma.Register(s.api, op(http.MethodGet, all, "list-"+c.plural, "List the "+c.plural+" of a node"), func(ctx context.Context, in *listOf) (*listOutput, error) {
+		return s.listCollection(ctx, in.Node, c.prefix, in.listInput)
+	})
+	huma.Register(s.api, op(http.MethodGet, one, "get-"+c.singular, "Read "+article+c.singular), func(ctx context.Context, in *itemInput) (*resourceOutput, error) {
+		return s.read(ctx, in.key(c.prefix))
+	})
+	huma.Register(s.api, op(http.MethodPut, one, "put-"+c.singular, "Set what is desired of "+article+c.singular), func(ctx context.Context, in *write) (*resourceOutput, error) {
+		return s.put(ctx, in.key(c.prefix), in.matchInput, in.RawBody)
+	})
+	huma.Register(s.api, op(http.MethodPatch, one, "patch-"+c.singular, "Change what is desired of "+article+c.singular+" (RFC 7396)"), func(ctx context.Context, in *write) (*resourceOutput, error) {
+		return s.patch(ctx, in.key(c.prefix), in.matchInput, in.RawBody)
+	})
+	huma.Register(s.api, op(http.MethodDelete, one, "delete-"+c.singular, "Remove "+article+c.singular), func(ctx context.Context, in *remove) (*deleteOutput, error) {
+		return s.remove(ctx, in.key(c.prefix), in.matchInput)
+	})
+	huma.Register(s.api, op(http.MethodGet, one+"/explain", "explain-"+c.singular, "Say why "+article+c.singular+" has or has not converged"), func(ctx context.Context, in *itemInput) (*explainOutput, error) {
+		return s.explain(ctx, in.key(c.prefix))
+	})
+}
+
+func (n nodeInput) key() store.Key { return store.Key{Thing: n.Node} }
+
+func (i itemInput) key(prefix string) store.Key {
+	return store.Key{Thing: i.Node, Shadow: prefix + i.Name}
+}
+
+func (s *Server) listNodes(ctx context.Context, in *listInput) (*listOutput, error) {
+	after, err := parseContinue(in.Continue)
+	if err != nil {
+		return nil, err
+	}
+	list, next, err := s.cfg.Shadows.Nodes(ctx, s.principal(ctx), twin.Page{After: after, Limit: in.Limit})
+	return listOf(list, next, err)
+}
+
+func (s *Server) listCollection(ctx context.Context, node, prefix string, in listInput) (*listOutput, error) {
+	after, err := parseContinue(in.Continue)
+	if err != nil {
+		return nil, err
+	}
+	list, next, err := s.cfg.Shadows.Shadows(ctx, s.principal(ctx), node, twin.Page{Prefix: prefix, After: after, Limit: in.Limit})
+	return listOf(list, next, err)
+}
+
+func listOf(list []twin.Entry, next string, err error) (*listOutput, error) {
+	if err != nil {
+		return nil, problem(err, false)
+	}
+	out := &listOutput{}
+	out.Body.Items = make([]*Resource, 0, len(list))
+	for _, e := range list {
+		out.Body.Items = append(out.Body.Items, resourceOf(e.Key, e.Document))
+	}
+	out.Body.Continue = continueToken(next)
+	return out, nil
+}
+
+// get reads a resource. A thing that is no node isn't found among the nodes.
+func (s *Server) get(ctx context.Context, key store.Key) (*shadow.Document, error) {
+	d, err := s.cfg.Shadows.Get(ctx, s.principal(ctx), key)
+	if err == nil && key.Shadow == "" && !schema.IsNode(d) {
+		err = wire.NotFound(key.Thing, "")
+	}
+	return d, problem(err, false)
+}
+
+func (s *Server) read(ctx context.Context, key store.Key) (*resourceOutput, error) {
+	d, err := s.get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return output(key, d), nil
+}

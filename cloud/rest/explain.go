@@ -1,0 +1,119 @@
+package rest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"gnomon/cloud/store"
+	"gnomon/schema"
+	"gnomon/shadow"
+)
+
+// Explanation says why a resource has or has not converged.
+type Explanation struct {
+	Kind            schema.Kind   `json:"kind"`
+	Node            string        `json:"node"`
+	Name            string        `json:"name"`
+	Converged       bool          `json:"converged"`
+	Phase           string        `json:"phase,omitempty"`
+	DesiredVersion  uint64        `json:"desiredVersion"`
+	ObservedVersion uint64        `json:"observedVersion" doc:"the desired version the node last acted on"`
+	Pending         []PendingPath `json:"pending,omitempty" doc:"what is desired and not applied yet"`
+	Blockers        any           `json:"blockers,omitempty" doc:"what the node says it waits for"`
+	Error           *schema.Fault `json:"error,omitempty"`
+	Summary         string        `json:"summary"`
+	Next            string        `json:"next,omitempty" doc:"what to do or look at next"`
+}
+
+// PendingPath is one desired value that is not applied yet.
+type PendingPath struct {
+	Path  string `json:"path"`
+	Value any    `json:"value"`
+	Since string `json:"since" doc:"when it was asked for, RFC 3339"`
+}
+
+type explainOutput struct{ Body *Explanation }
+
+func (s *Server) explain(ctx context.Context, key store.Key) (*explainOutput, error) {
+	d, err := s.get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	node, err := s.cfg.Shadows.Get(ctx, s.principal(ctx), store.Key{Thing: key.Thing})
+	if err != nil {
+		node = nil // the summary says that the node was never seen
+	}
+	return &explainOutput{Body: explanationOf(key, d, node)}, nil
+}
+
+func explanationOf(key store.Key, d, node *shadow.Document) *Explanation {
+	kind, name := schema.KindOf(key.Shadow)
+	if kind == schema.KindNode {
+		name = key.Thing
+	}
+	status := schema.StatusOf(key.Shadow, d)
+	e := &Explanation{
+		Kind: kind, Node: key.Thing, Name: name, Converged: status.Converged, Phase: status.Phase,
+		DesiredVersion: d.DesiredVersion, ObservedVersion: status.ObservedVersion,
+		Pending: pendingOf(d.Delta(), ""), Blockers: present(d.Reported.Get("blockers")), Error: status.Fault,
+	}
+	seen := node.Exists() && node.Reported.Get(schema.NodeMember) != nil
+	e.Summary, e.Next = e.words(seen)
+	return e
+}
+
+// words puts the explanation into a sentence and says what to do next.
+func (e *Explanation) words(nodeSeen bool) (summary, next string) {
+	switch {
+	case e.Converged:
+		return fmt.Sprintf("converged: the node has applied desired version %d", e.DesiredVersion), ""
+	case !nodeSeen:
+		return fmt.Sprintf("node %s has never reported", e.Node),
+			"start its agent: gnomon-edge run --cloud mqtt://… --node " + e.Node
+	case e.Error != nil:
+		summary = fmt.Sprintf("%s: %s (%s)", e.Phase, e.Error.Message, e.Error.Code)
+		if e.Error.Retryable {
+			return summary, "the node tries again by itself; look at its log if it doesn't pass"
+		}
+		return summary, "change what is desired: the node won't try the same again"
+	case e.ObservedVersion < e.DesiredVersion:
+		return fmt.Sprintf("the node has not acted on desired version %d yet; it last acted on %d", e.DesiredVersion, e.ObservedVersion),
+			"is it connected? gnomon describe node " + e.Node
+	case len(e.Pending) > 0:
+		return fmt.Sprintf("%s: %d paths are not applied yet: %s", e.Phase, len(e.Pending), firstPaths(e.Pending)), "watch it: gnomon watch " + e.Node
+	default:
+		return "the node is at it: phase " + e.Phase, "watch it: gnomon watch " + e.Node
+	}
+}
+
+func firstPaths(p []PendingPath) string {
+	const most = 3
+	var paths []string
+	for i, one := range p {
+		if i == most {
+			paths = append(paths, "…")
+			break
+		}
+		paths = append(paths, one.Path)
+	}
+	return strings.Join(paths, ", ")
+}
+
+// pendingOf lists the leaves of a delta.
+func pendingOf(v *shadow.Value, prefix string) []PendingPath {
+	var out []PendingPath
+	for key, m := range v.Members() {
+		path := key
+		if prefix != "" {
+			path = prefix + "." + key
+		}
+		if m.Kind() == shadow.Object && m.Len() > 0 {
+			out = append(out, pendingOf(m, path)...)
+			continue
+		}
+		out = append(out, PendingPath{Path: path, Value: m, Since: time.Unix(m.Stamp(), 0).UTC().Format(time.RFC3339)})
+	}
+	return out
+}

@@ -1,0 +1,198 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"gnomon/cloud/identity"
+	"gnomon/cloud/store"
+	"gnomon/cloud/twin"
+	"gnomon/shadow"
+)
+
+// Reader is what the API reads through.
+type Reader interface {
+	Get(ctx context.Context, p identity.Principal, key store.Key) (*shadow.Document, error)
+	Shadows(ctx context.Context, p identity.Principal, thing string, page twin.Page) ([]twin.Entry, string, error)
+	Nodes(ctx context.Context, p identity.Principal, page twin.Page) ([]twin.Entry, string, error)
+	Named(ctx context.Context, p identity.Principal, thing string, page twin.Page) ([]string, string, error)
+}
+
+// Writer is what the API writes through.
+type Writer interface {
+	Update(ctx context.Context, p identity.Principal, key store.Key, u *shadow.Update) (*shadow.Document, error)
+	ReplaceDesired(ctx context.Context, p identity.Principal, key store.Key, desired *shadow.Value, expect *uint64) (*shadow.Document, bool, error)
+	Delete(ctx context.Context, p identity.Principal, key store.Key, expect *uint64) (*shadow.Document, error)
+}
+
+// Watcher is where events come from.
+type Watcher interface {
+	Watch(p identity.Principal, after string) (*twin.Subscription, error)
+}
+
+// Shadows is the shadow service as HTTP sees it.
+type Shadows interface {
+	Reader
+	Writer
+	Watcher
+}
+
+// Config is what a Server stands on. Zero fields have the defaults given.
+type Config struct {
+	Address string // host:port to listen on
+	Shadows Shadows
+	Ready   func() error  // why the cloud can't serve; nil when it can
+	Limits  shadow.Limits // default shadow.DefaultLimits
+	Timeout time.Duration // of one request, events excepted; default 30s
+	Version string
+	Log     *slog.Logger
+	Metrics *prometheus.Registry // nil: /metrics is empty
+}
+
+// Server serves the API. Listen binds, Run serves.
+type Server struct {
+	cfg      Config
+	echo     *echo.Echo
+	api      huma.API
+	listener net.Listener
+	requests *prometheus.CounterVec
+	closing  chan struct{}
+}
+
+// New returns a server that doesn't listen yet.
+func New(cfg Config) *Server {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 30 * time.Second
+	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = prometheus.NewRegistry()
+	}
+	if cfg.Limits.BodyBytes == 0 {
+		cfg.Limits = shadow.DefaultLimits
+	}
+	if cfg.Ready == nil {
+		cfg.Ready = func() error { return nil }
+	}
+	s := &Server{cfg: cfg, echo: echo.New(), closing: make(chan struct{})}
+	s.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gnomon_http_requests_total", Help: "HTTP requests by method and class of status.",
+	}, []string{"method", "class"})
+	cfg.Metrics.MustRegister(s.requests)
+	s.echo.HideBanner, s.echo.HidePort = true, true
+	s.echo.HTTPErrorHandler = s.fail
+	s.echo.Use(s.count, middleware.Recover(), s.refuseEncodedSlash)
+	s.api = humaecho.NewV4(s.echo, apiConfig(cfg.Version))
+	s.routes()
+	return s
+}
+
+// refuseEncodedSlash keeps %2F from smuggling a separator past the router.
+func (s *Server) refuseEncodedSlash(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if raw := c.Request().URL.RawPath; strings.Contains(strings.ToLower(raw), "%2f") {
+			return echo.NewHTTPError(http.StatusBadRequest, "an encoded slash is not allowed in the path")
+		}
+		return next(c)
+	}
+}
+
+func (s *Server) count(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if err := next(c); err != nil {
+			c.Error(err)
+		}
+		s.requests.WithLabelValues(methodLabel(c.Request().Method), fmt.Sprintf("%dxx", c.Response().Status/100)).Inc()
+		return nil
+	}
+}
+
+// methodLabel bounds a label that clients choose.
+func methodLabel(m string) string {
+	switch m {
+	case http.MethodGet, http.MethodPut, http.MethodPost, http.MethodPatch, http.MethodDelete, http.MethodHead:
+		return m
+	default:
+		return "other"
+	}
+}
+
+func (s *Server) routes() {
+	e := s.echo
+	e.GET("/things/:thing/shadow", s.getShadow)
+	e.POST("/things/:thing/shadow", s.updateShadow)
+	e.DELETE("/things/:thing/shadow", s.deleteShadow)
+	e.GET("/api/things/shadow/ListNamedShadowsForThing/:thing", s.listNamedShadows)
+	e.GET("/v1/events", s.events)
+	e.GET("/livez", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
+	e.GET("/readyz", func(c echo.Context) error {
+		if err := s.cfg.Ready(); err != nil {
+			return c.String(http.StatusServiceUnavailable, err.Error()+"\n")
+		}
+		return c.String(http.StatusOK, "ok\n")
+	})
+	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(s.cfg.Metrics, promhttp.HandlerOpts{})))
+	s.registerResources()
+	s.documentEvents()
+}
+
+// Handler returns the server's routes, for tests and other servers.
+func (s *Server) Handler() http.Handler { return s.echo }
+
+// Listen binds the address, so that what it is, and whether it is free, is known
+// before Run.
+func (s *Server) Listen() (net.Addr, error) {
+	l, err := net.Listen("tcp", s.cfg.Address)
+	if err != nil {
+		return nil, fmt.Errorf("http: %w", err)
+	}
+	s.listener = l
+	return l.Addr(), nil
+}
+
+// Run serves until ctx ends and requests under way are answered, or 10 s have passed.
+func (s *Server) Run(ctx context.Context) error {
+	server := &http.Server{
+		Handler:           s.echo,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       s.cfg.Timeout,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(s.listener) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("http: %w", err)
+	case <-ctx.Done():
+	}
+	close(s.closing) // event streams end, or they would hold the shutdown up
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	err := server.Shutdown(grace)
+	<-failed
+	if errors.Is(err, context.DeadlineExceeded) {
+		return server.Close()
+	}
+	return err
+}
+
+// principal says who a request is made for: in development mode everybody is
+// the local operator.
+func (s *Server) principal(context.Context) identity.Principal { return identity.LocalOperator }
