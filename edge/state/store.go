@@ -1,0 +1,222 @@
+package state
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Kind is what a record is about.
+type Kind string
+
+// The kinds.
+const (
+	KindDesired Kind = "desired" // what the cloud wants of a shadow
+	KindOutbox  Kind = "outbox"  // what a shadow reports
+	KindPlan    Kind = "plan"    // what the planner remembers of an application
+	kindNode    Kind = "node"
+)
+
+// Record is one record. Data is JSON.
+type Record struct {
+	Kind Kind
+	Name string // of the shadow; "" is the classic one
+	Data []byte
+}
+
+// ErrLocked: another agent uses the directory.
+var ErrLocked = errors.New("the data directory is in use by another agent")
+
+// keptBad bounds the files set aside.
+const keptBad = 32
+
+// maxEpoch keeps epochs exact in every JSON implementation.
+const maxEpoch = 1 << 53
+
+// Config of a Store.
+type Config struct {
+	Dir string // created
+	FS  FS     // default OS(Dir)
+	Log *slog.Logger
+}
+
+// Store is the records of one node. Its methods may be called concurrently.
+type Store struct {
+	fs   FS
+	log  *slog.Logger
+	lock *os.File
+
+	mu          sync.Mutex // one change at a time
+	epoch       uint64
+	quarantined int
+}
+
+// Open locks the directory, clears what a crash left, and raises the boot epoch.
+func Open(cfg Config) (*Store, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Store{fs: cfg.FS, log: cfg.Log}
+	if s.fs == nil {
+		if err := s.acquire(cfg.Dir); err != nil {
+			return nil, err
+		}
+		s.fs = OS(cfg.Dir)
+	}
+	if err := s.begin(); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("open state %s: %w", cfg.Dir, err)
+	}
+	return s, nil
+}
+
+func (s *Store) acquire(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return fmt.Errorf("%w: %s", ErrLocked, dir)
+		}
+		return err
+	}
+	s.lock = f
+	return nil
+}
+
+func (s *Store) begin() error {
+	names, err := s.fs.List()
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if strings.HasSuffix(n, tmpSuffix) {
+			if err := s.fs.Remove(n); err != nil {
+				return err
+			}
+		}
+	}
+	var held epochRecord
+	if data, ok := s.read(kindNode, "epoch"); ok {
+		if err := json.Unmarshal(data, &held); err != nil {
+			s.setAside(fileName(kindNode, "epoch"), err)
+		}
+	}
+	return s.RaiseEpoch(held.BootEpoch + 1)
+}
+
+type epochRecord struct {
+	BootEpoch uint64 `json:"bootEpoch"`
+}
+
+// BootEpoch returns the number of this start. It orders this node's reports.
+func (s *Store) BootEpoch() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.epoch
+}
+
+// RaiseEpoch makes the boot epoch at least e. It is for a node that lost its
+// disk and finds that the cloud remembers more starts than it does itself.
+func (s *Store) RaiseEpoch(e uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e <= s.epoch {
+		return nil
+	}
+	e = min(e, maxEpoch)
+	data, err := json.Marshal(epochRecord{e})
+	if err != nil {
+		return err
+	}
+	if err := s.put([]Record{{kindNode, "epoch", data}}); err != nil {
+		return err
+	}
+	s.epoch = e
+	return nil
+}
+
+// Quarantined returns how many records were set aside since Open.
+func (s *Store) Quarantined() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.quarantined
+}
+
+// Close releases the directory.
+func (s *Store) Close() error {
+	if s.lock == nil {
+		return nil
+	}
+	return s.lock.Close()
+}
+
+// Put writes records; on return they are on disk. After an error any of them may
+// be, each whole.
+func (s *Store) Put(records ...Record) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.put(records)
+}
+
+func (s *Store) put(records []Record) error {
+	if len(records) == 0 {
+		return nil
+	}
+	for _, r := range records {
+		if err := s.write(r); err != nil {
+			return fmt.Errorf("write %s of %q: %w", r.Kind, r.Name, err)
+		}
+	}
+	if err := s.fs.Sync(); err != nil {
+		return fmt.Errorf("sync state directory: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) write(r Record) error {
+	name := fileName(r.Kind, r.Name)
+	f, err := s.fs.Create(name + tmpSuffix)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(seal(name, r.Data))
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = s.fs.Rename(name+tmpSuffix, name)
+	}
+	if err != nil {
+		_ = s.fs.Remove(name + tmpSuffix) // a full disk shall not stay full because of us
+	}
+	return err
+}
+
+// Delete removes records; those that are not there are no error.
+func (s *Store) Delete(kind Kind, names ...string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, n := range names {
+		if err := s.fs.Remove(fileName(kind, n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("delete %s of %q: %w", kind, n, err)
+		}
+	}
+	return s.fs.Sync()
+}
