@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gnomon/cloud/cmd/gnomon/internal/client"
+	"gnomon/cloud/cmd/gnomon/internal/output"
+)
+
+func applyCommand(o *options) *cobra.Command {
+	var files []string
+	var dryRun string
+	var wait time.Duration
+	c := &cobra.Command{
+		Use:   "apply -f FILE",
+		Short: "Make manifests what is desired",
+		Long: `Make manifests what is desired. FILE is a file, a directory or - for standard
+input; YAML or JSON, several documents in one file are fine. All manifests are
+checked by the cloud before the first is written.`,
+		Example: `  gnomon apply -f site.yaml
+  gnomon apply -f manifests/ --wait
+  gnomon get app edge-1/web -o yaml | sed s/1.0/1.1/ | gnomon apply -f -`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			s, err := o.open(c)
+			if err != nil {
+				return err
+			}
+			if dryRun != "" && dryRun != "server" {
+				return &usageError{fmt.Errorf("--dry-run %q: must be server", dryRun)}
+			}
+			list, err := readManifests(files, c.InOrStdin())
+			if err != nil {
+				return &usageError{err}
+			}
+			return s.apply(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), applyRun{list, dryRun != "", wait})
+		},
+	}
+	f := c.Flags()
+	f.StringArrayVarP(&files, "filename", "f", nil, "file, directory or -; may be repeated")
+	f.StringVar(&dryRun, "dry-run", "", "server: check everything, change nothing")
+	f.DurationVar(&wait, "wait", 0, "wait until all have converged, at most this long (5m if none is given)")
+	f.Lookup("wait").NoOptDefVal = "5m"
+	must(c.MarkFlagRequired("filename"))
+	return c
+}
+
+// must is for mistakes in the program itself.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+type applyRun struct {
+	list   []wanted
+	dryRun bool
+	wait   time.Duration
+}
+
+func (s *session) apply(ctx context.Context, out, progress io.Writer, run applyRun) error {
+	before, err := s.checkAll(ctx, run.list)
+	if err != nil {
+		return err
+	}
+	var applied []*client.Resource
+	for i, w := range run.list {
+		r, err := s.put(ctx, w, run.dryRun)
+		if err != nil {
+			return fmt.Errorf("%s: %s: %w", w.origin, w.Ref, err)
+		}
+		what := "configured"
+		switch {
+		case before[i] == nil:
+			what = "created"
+		case before[i].Version == r.Version:
+			what = "unchanged"
+		}
+		if run.dryRun {
+			what += " (dry run)"
+		}
+		applied = append(applied, r)
+		if s.format == output.Table {
+			fmt.Fprintf(out, "%s %s (version %d)\n", w.Ref, what, r.Version)
+		}
+	}
+	if run.wait > 0 && !run.dryRun {
+		if applied, err = s.converge(ctx, progress, run.list, run.wait); err != nil {
+			return err
+		}
+	}
+	if s.format != output.Table {
+		return output.Write(out, s.format, map[string]any{"items": applied})
+	}
+	return nil
+}
+
+// checkAll has the cloud check every manifest before any is written, and
+// returns what is there now, nil for what isn't.
+func (s *session) checkAll(ctx context.Context, list []wanted) ([]*client.Resource, error) {
+	before := make([]*client.Resource, len(list))
+	var refused error
+	for i, w := range list {
+		r, err := s.get1(ctx, w.Ref)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", w.Ref, err)
+		}
+		before[i] = r
+		if _, err := s.put(ctx, w, true); err != nil {
+			var answer *client.Error
+			if !errors.As(err, &answer) {
+				return nil, err
+			}
+			refused = errors.Join(refused, fmt.Errorf("%s: %s: %w", w.origin, w.Ref, err))
+		}
+	}
+	if refused != nil {
+		return nil, fmt.Errorf("nothing was changed: %w", refused)
+	}
+	return before, nil
+}
+
+// get1 reads a resource; nil when there is none.
+func (s *session) get1(ctx context.Context, ref client.Ref) (*client.Resource, error) {
+	ctx, cancel := s.limited(ctx)
+	defer cancel()
+	r, err := s.Get(ctx, ref)
+	var answer *client.Error
+	if errors.As(err, &answer) && answer.Status == 404 {
+		return nil, nil
+	}
+	return r, err
+}
+
+func (s *session) put(ctx context.Context, w wanted, dryRun bool) (*client.Resource, error) {
+	ctx, cancel := s.limited(ctx)
+	defer cancel()
+	return s.Put(ctx, w.Ref, w.desired, dryRun)
+}

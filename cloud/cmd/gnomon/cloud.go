@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"gnomon/cloud/broker"
+	"gnomon/cloud/rest"
+	"gnomon/cloud/store/pebble"
+	"gnomon/cloud/twin"
+	"gnomon/shadow"
+)
+
+// cloudConfig is the server's configuration: flags, then environment, then file.
+type cloudConfig struct {
+	Dev        bool
+	Data       string
+	HTTP       string
+	MQTT       string
+	LogFormat  string
+	LogLevel   string
+	StateLimit int // bytes of one shadow's state
+	DepthLimit int // levels of one shadow's state
+	CacheMiB   int // documents kept parsed
+}
+
+func defaultCloudConfig() cloudConfig {
+	return cloudConfig{
+		Data: "gnomon-data", HTTP: "127.0.0.1:8080", MQTT: "127.0.0.1:1883",
+		LogFormat: "text", LogLevel: "info",
+		StateLimit: shadow.DefaultLimits.StateBytes, DepthLimit: shadow.DefaultLimits.Depth,
+		CacheMiB: 128, // room for some ten thousand shadows of a few kilobytes
+	}
+}
+
+func cloudCommand() *cobra.Command {
+	cfg := defaultCloudConfig()
+	var file string
+	c := &cobra.Command{
+		Use:   "cloud --dev [flags]",
+		Short: "Run the cloud: store, MQTT broker and HTTP API in one process",
+		Long: `Run the cloud: store, MQTT broker and HTTP API in one process.
+
+Every flag can also be given in the environment (GNOMON_HTTP for --http) or in
+a YAML file (--config); flags win over the environment, that over the file.`,
+		Example: "  gnomon cloud --dev --data ./data",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			err := fillFlags(c.Flags(), file)
+			if err == nil {
+				err = cfg.validate()
+			}
+			if err != nil {
+				return &usageError{err}
+			}
+			return cfg.run(c.Context(), c.ErrOrStderr())
+		},
+	}
+	f := c.Flags()
+	f.BoolVar(&cfg.Dev, "dev", cfg.Dev, "development mode: no login, no encryption, loopback only")
+	f.StringVar(&cfg.Data, "data", cfg.Data, "directory of the store")
+	f.StringVar(&cfg.HTTP, "http", cfg.HTTP, "address of the HTTP API")
+	f.StringVar(&cfg.MQTT, "mqtt", cfg.MQTT, "address of the MQTT broker")
+	f.StringVar(&cfg.LogFormat, "log-format", cfg.LogFormat, "text or json")
+	f.StringVar(&cfg.LogLevel, "log-level", cfg.LogLevel, "debug, info, warn or error")
+	f.IntVar(&cfg.StateLimit, "state-limit", cfg.StateLimit, "bytes of one shadow's state")
+	f.IntVar(&cfg.DepthLimit, "depth-limit", cfg.DepthLimit, "levels of nesting of one shadow's state")
+	f.IntVar(&cfg.CacheMiB, "cache", cfg.CacheMiB, "MiB of documents kept in memory")
+	f.StringVar(&file, "config", "", "YAML file with the same names")
+	return c
+}
+
+func (cfg *cloudConfig) validate() error {
+	if !cfg.Dev {
+		return errors.New("this version has no authentication: it runs with --dev, on loopback, and not otherwise")
+	}
+	for name, address := range map[string]string{"--http": cfg.HTTP, "--mqtt": cfg.MQTT} {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return fmt.Errorf("%s %q: must be host:port", name, address)
+		}
+		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			return fmt.Errorf("%s %q: --dev has no login and listens on loopback only; use 127.0.0.1", name, address)
+		}
+	}
+	if cfg.StateLimit < 1024 || cfg.StateLimit > 1<<20 {
+		return fmt.Errorf("--state-limit %d: must be from 1024 to %d", cfg.StateLimit, 1<<20)
+	}
+	if cfg.DepthLimit < 2 || cfg.DepthLimit > 100 {
+		return fmt.Errorf("--depth-limit %d: must be from 2 to 100", cfg.DepthLimit)
+	}
+	if cfg.CacheMiB < 1 {
+		return fmt.Errorf("--cache %d: must be at least 1", cfg.CacheMiB)
+	}
+	return nil
+}
+
+func (cfg *cloudConfig) logger(w io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
+		return nil, &usageError{fmt.Errorf("--log-level %q: must be debug, info, warn or error", cfg.LogLevel)}
+	}
+	o := &slog.HandlerOptions{Level: level}
+	switch cfg.LogFormat {
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, o)), nil
+	case "text":
+		return slog.New(slog.NewTextHandler(w, o)), nil
+	default:
+		return nil, &usageError{fmt.Errorf("--log-format %q: must be text or json", cfg.LogFormat)}
+	}
+}
+
+// tuneGC lets the heap grow before it is collected: most of it is short-lived,
+// and collections are what slows requests most. A limit keeps it in bounds.
+func tuneGC() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(1 << 30)
+	}
+}
+
+// run assembles the cloud and serves until ctx ends.
+func (cfg *cloudConfig) run(ctx context.Context, stderr io.Writer) error {
+	log, err := cfg.logger(stderr)
+	if err != nil {
+		return err
+	}
+	tuneGC()
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	limits := shadow.Limits{StateBytes: cfg.StateLimit, Depth: cfg.DepthLimit, BodyBytes: 2 * cfg.StateLimit}
+
+	db, err := pebble.Open(pebble.Config{Dir: cfg.Data, Log: log})
+	if err != nil {
+		return err
+	}
+	mqtt, err := broker.New(broker.Config{Address: cfg.MQTT, MaxPacket: max(256<<10, 4*cfg.StateLimit), Log: log, Metrics: metrics})
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+	shadows, err := twin.New(twin.Config{Store: db, Publisher: mqtt, Limits: limits, CacheBytes: cfg.CacheMiB << 20, Log: log, Metrics: metrics})
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+	mqtt.SetShadows(shadows)
+	api := rest.New(rest.Config{Address: cfg.HTTP, Shadows: shadows, Ready: db.Err, Limits: limits, Version: version, Log: log, Metrics: metrics})
+	return cfg.serve(ctx, log, parts{db, mqtt, api})
+}
+
+type parts struct {
+	db   *pebble.Store
+	mqtt *broker.Broker
+	api  *rest.Server
+}
+
+// serve binds both addresses before anything runs, and closes the store last.
+func (cfg *cloudConfig) serve(ctx context.Context, log *slog.Logger, p parts) error {
+	httpAddr, err := p.api.Listen()
+	if err != nil {
+		return errors.Join(err, p.db.Close())
+	}
+	mqttAddr, err := p.mqtt.Listen()
+	if err != nil {
+		return errors.Join(err, p.db.Close())
+	}
+	log.Info("gnomon cloud", "version", version, "http", httpAddr.String(), "mqtt", mqttAddr.String(), "data", cfg.Data)
+	// The store commits until everything that submits to it has ended.
+	storeCtx, stopStore := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopStore()
+	stored := make(chan error, 1)
+	go func() { stored <- p.db.Run(storeCtx) }()
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.api.Run(gctx) })
+	g.Go(func() error { return p.mqtt.Run(gctx) })
+	started := time.Now()
+	err = g.Wait()
+	stopStore()
+	err = errors.Join(err, <-stored, p.db.Close())
+	log.Info("gnomon cloud ended", "after", time.Since(started).Round(time.Second).String())
+	return err
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gnomon/cloud/cmd/gnomon/internal/client"
+	"gnomon/cloud/cmd/gnomon/internal/output"
+	"gnomon/schema"
+)
+
+func explainCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:     "explain KIND NODE[/NAME]",
+		Short:   "Say why something has or has not converged",
+		Example: "  gnomon explain app edge-1/web",
+		Args:    cobra.ExactArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			s, ref, err := o.openRef(c, args)
+			if err != nil {
+				return err
+			}
+			ctx, cancel := s.limited(c.Context())
+			defer cancel()
+			return s.explain(ctx, c.OutOrStdout(), ref)
+		},
+	}
+}
+
+func describeCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:     "describe KIND NODE[/NAME]",
+		Short:   "Print everything about one thing, for people",
+		Example: "  gnomon describe node edge-1\n  gnomon describe app edge-1/web",
+		Args:    cobra.ExactArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			s, ref, err := o.openRef(c, args)
+			if err != nil {
+				return err
+			}
+			ctx, cancel := s.limited(c.Context())
+			defer cancel()
+			return s.describe(ctx, c.OutOrStdout(), ref)
+		},
+	}
+}
+
+// openRef opens a session and reads KIND and NODE[/NAME].
+func (o *options) openRef(c *cobra.Command, args []string) (*session, client.Ref, error) {
+	s, err := o.open(c)
+	if err != nil {
+		return nil, client.Ref{}, err
+	}
+	kind, err := parseKind(args[0])
+	if err == nil && kind == schema.KindFree {
+		err = &usageError{fmt.Errorf("%s is for nodes, apps and policies", c.Name())}
+	}
+	if err != nil {
+		return nil, client.Ref{}, err
+	}
+	ref, err := parseRef(kind, args[1])
+	return s, ref, err
+}
+
+type explanation struct {
+	Converged       bool            `json:"converged"`
+	Phase           string          `json:"phase"`
+	DesiredVersion  uint64          `json:"desiredVersion"`
+	ObservedVersion uint64          `json:"observedVersion"`
+	Pending         []pendingPath   `json:"pending"`
+	Blockers        json.RawMessage `json:"blockers"`
+	Error           *schema.Fault   `json:"error"`
+	Summary         string          `json:"summary"`
+	Next            string          `json:"next"`
+}
+
+type pendingPath struct {
+	Path  string          `json:"path"`
+	Value json.RawMessage `json:"value"`
+	Since time.Time       `json:"since"`
+}
+
+func (s *session) explain(ctx context.Context, w io.Writer, ref client.Ref) error {
+	raw, err := s.Raw(ctx, ref.Path()+"/explain")
+	if err != nil {
+		return err
+	}
+	if s.format != output.Table {
+		return output.Write(w, s.format, raw)
+	}
+	var e explanation
+	if err := json.Unmarshal(raw, &e); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "%s: %s\n", ref, e.Summary)
+	if e.Next != "" {
+		fmt.Fprintf(w, "  next      %s\n", e.Next)
+	}
+	fmt.Fprintf(w, "  desired   version %d, acted on %d\n", e.DesiredVersion, e.ObservedVersion)
+	if e.Error != nil && e.Error.At != "" {
+		fmt.Fprintf(w, "  error     %s: %s, at %s\n", e.Error.Code, e.Error.Message, e.Error.At)
+	}
+	if len(e.Blockers) > 0 {
+		fmt.Fprintf(w, "  blockers  %s\n", e.Blockers)
+	}
+	for _, p := range e.Pending {
+		fmt.Fprintf(w, "  pending   %s = %s, since %s\n", p.Path, p.Value, p.Since.Local().Format("2006-01-02 15:04:05"))
+	}
+	return nil
+}
+
+func (s *session) describe(ctx context.Context, w io.Writer, ref client.Ref) error {
+	r, err := s.Get(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if s.format != output.Table {
+		return output.Write(w, s.format, r)
+	}
+	if err := s.explain(ctx, w, ref); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "  version   %d, changed %s\n", r.Version, age(r.Timestamp))
+	for _, section := range []struct {
+		name string
+		raw  json.RawMessage
+	}{{"desired", r.Desired}, {"reported", r.Reported}, {"delta", r.Delta}} {
+		if len(section.raw) == 0 {
+			continue
+		}
+		fmt.Fprintf(w, "\n%s\n", section.name)
+		if err := output.Write(indented{w}, output.YAML, section.raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// indented shifts whole lines to the right.
+type indented struct{ io.Writer }
+
+func (w indented) Write(p []byte) (int, error) {
+	text := strings.TrimSuffix(string(p), "\n")
+	_, err := io.WriteString(w.Writer, "  "+strings.ReplaceAll(text, "\n", "\n  ")+"\n")
+	return len(p), err
+}

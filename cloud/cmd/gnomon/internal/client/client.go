@@ -1,0 +1,254 @@
+// Package client calls the cloud's HTTP API for the operator's command line. It
+// bounds what it reads, names the server in every failure, and never retries:
+// the operator sees what happened.
+package client
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"gnomon/schema"
+)
+
+// maxAnswer bounds an answer: a full page of the largest documents.
+const maxAnswer = 256 << 20
+
+// Client calls one server.
+type Client struct {
+	Server string // such as http://127.0.0.1:8080
+	HTTP   *http.Client
+}
+
+// Error is an answer that is no success.
+type Error struct {
+	Status int    `json:"status"`
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+	Errors []struct {
+		Path    string `json:"path"`
+		Message string `json:"message"`
+	} `json:"errors"`
+}
+
+func (e *Error) Error() string {
+	if len(e.Errors) > 1 {
+		var b strings.Builder
+		b.WriteString("the document is refused:")
+		for _, p := range e.Errors {
+			fmt.Fprintf(&b, "\n  %s: %s", p.Path, p.Message)
+		}
+		return b.String()
+	}
+	return e.Detail
+}
+
+// Resource is a node, an application or a policy.
+type Resource struct {
+	Kind           schema.Kind     `json:"kind"`
+	Node           string          `json:"node,omitempty"`
+	Name           string          `json:"name"`
+	Version        uint64          `json:"version,omitempty"`
+	DesiredVersion uint64          `json:"desiredVersion,omitempty"`
+	Timestamp      int64           `json:"timestamp,omitempty"`
+	Desired        json.RawMessage `json:"desired,omitempty"`
+	Reported       json.RawMessage `json:"reported,omitempty"`
+	Delta          json.RawMessage `json:"delta,omitempty"`
+	Status         *schema.Status  `json:"status,omitempty"`
+}
+
+// Ref names a resource.
+type Ref struct {
+	Kind schema.Kind
+	Node string // the node itself, or the node that Name is on
+	Name string // "" for a node
+}
+
+func (r Ref) String() string {
+	if r.Kind == schema.KindNode {
+		return "node " + r.Node
+	}
+	return string(r.Kind) + " " + r.Node + "/" + r.Name
+}
+
+// Path is where the API has the resource.
+func (r Ref) Path() string {
+	path := "/v1/nodes/" + url.PathEscape(r.Node)
+	switch r.Kind {
+	case schema.KindApplication:
+		path += "/apps/"
+	case schema.KindPolicy:
+		path += "/policies/"
+	default:
+		return path
+	}
+	return path + url.PathEscape(r.Name)
+}
+
+// Ref returns what names the resource.
+func (r *Resource) Ref() Ref {
+	if r.Kind == schema.KindNode {
+		return Ref{Kind: r.Kind, Node: r.Name}
+	}
+	return Ref{Kind: r.Kind, Node: r.Node, Name: r.Name}
+}
+
+// Get reads a resource.
+func (c *Client) Get(ctx context.Context, ref Ref) (*Resource, error) {
+	r := new(Resource)
+	return r, c.call(ctx, http.MethodGet, ref.Path(), nil, r)
+}
+
+// List reads all resources of a list, part by part.
+func (c *Client) List(ctx context.Context, path string) ([]*Resource, error) {
+	all := []*Resource{}
+	next := ""
+	for {
+		var page struct {
+			Items    []*Resource `json:"items"`
+			Continue string      `json:"continue"`
+		}
+		query := "?limit=500"
+		if next != "" {
+			query += "&continue=" + url.QueryEscape(next)
+		}
+		if err := c.call(ctx, http.MethodGet, path+query, nil, &page); err != nil {
+			return nil, err
+		}
+		all = append(all, page.Items...)
+		if next = page.Continue; next == "" {
+			return all, nil
+		}
+	}
+}
+
+// Put sets what is desired. With dryRun nothing changes.
+func (c *Client) Put(ctx context.Context, ref Ref, desired []byte, dryRun bool) (*Resource, error) {
+	path := ref.Path()
+	if dryRun {
+		path += "?dryRun=server"
+	}
+	r := new(Resource)
+	return r, c.call(ctx, http.MethodPut, path, desired, r)
+}
+
+// Delete removes a resource.
+func (c *Client) Delete(ctx context.Context, ref Ref) error {
+	return c.call(ctx, http.MethodDelete, ref.Path(), nil, new(json.RawMessage))
+}
+
+// Raw reads any JSON below the server.
+func (c *Client) Raw(ctx context.Context, path string) (json.RawMessage, error) {
+	var raw json.RawMessage
+	return raw, c.call(ctx, http.MethodGet, path, nil, &raw)
+}
+
+func (c *Client) call(ctx context.Context, method, path string, body []byte, out any) error {
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.Server, "/")+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.HTTP.Do(req)
+	if err != nil {
+		return c.unreachable(err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return c.unreachable(err)
+	}
+	if resp.StatusCode >= 300 {
+		return refusal(resp.StatusCode, answer)
+	}
+	if err := json.Unmarshal(answer, out); err != nil {
+		return fmt.Errorf("%s does not answer like a gnomon cloud: %w", c.Server, err)
+	}
+	return nil
+}
+
+func (c *Client) unreachable(err error) error {
+	return fmt.Errorf("can't reach the cloud at %s; is it running, and is --server right? %w", c.Server, err)
+}
+
+// refusal reads a problem, or the data plane's error.
+func refusal(status int, answer []byte) error {
+	e := &Error{Status: status}
+	var message struct {
+		Message string `json:"message"`
+	}
+	if json.Unmarshal(answer, e) != nil || e.Detail == "" {
+		if json.Unmarshal(answer, &message); message.Message != "" {
+			e.Detail = message.Message
+		} else {
+			e.Detail = fmt.Sprintf("status %d: %.200s", status, answer)
+		}
+	}
+	e.Status = status
+	return e
+}
+
+// Event is a change of a shadow.
+type Event struct {
+	ID        string `json:"id"`
+	Kind      string `json:"kind"`
+	Thing     string `json:"thing"`
+	Shadow    string `json:"shadow"`
+	Version   uint64 `json:"version"`
+	Desired   bool   `json:"desired"`
+	Reported  bool   `json:"reported"`
+	Phase     string `json:"phase,omitempty"`
+	Converged bool   `json:"converged"`
+	Timestamp int64  `json:"timestamp"`
+}
+
+// Events follows changes and hands each to f until ctx ends, f fails, or the
+// stream does. It returns the id to resume after.
+func (c *Client) Events(ctx context.Context, after string, query url.Values, f func(Event) error) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(c.Server, "/")+"/v1/events?"+query.Encode(), nil)
+	if err != nil {
+		return after, err
+	}
+	if after != "" {
+		req.Header.Set("Last-Event-ID", after)
+	}
+	resp, err := c.HTTP.Do(req)
+	if err != nil {
+		return after, c.unreachable(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		answer, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // the status says enough
+		return after, refusal(resp.StatusCode, answer)
+	}
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(make([]byte, 64<<10), 1<<20)
+	var kind string
+	for lines.Scan() {
+		line := lines.Text()
+		if id, ok := strings.CutPrefix(line, "id: "); ok {
+			after = id
+		} else if k, ok := strings.CutPrefix(line, "event: "); ok {
+			kind = k
+		} else if data, ok := strings.CutPrefix(line, "data: "); ok && (kind == "updated" || kind == "deleted") {
+			var e Event
+			if err := json.Unmarshal([]byte(data), &e); err != nil {
+				return after, fmt.Errorf("event: %w", err)
+			}
+			if err := f(e); err != nil {
+				return after, err
+			}
+		} else if kind == "gone" {
+			return "", &Error{Status: http.StatusGone, Detail: "too slow for the events"}
+		}
+	}
+	return after, lines.Err()
+}
