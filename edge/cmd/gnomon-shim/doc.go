@@ -7,11 +7,12 @@
 // agent's unit must say KillMode=process, or stopping the agent stops what runs.
 //
 // Once the workload runs the shim replaces itself, keeping its process number
-// and its child, by a fresh image of the same program that has done nothing but
-// hold: what libcontainer used of memory is given back.
+// and its child, by a fresh image of the same program, which waits before even
+// the Go runtime has started; see package idle.
 //
 // It never restarts a workload and never decides anything.
 //
 //	gnomon-shim run DIR    lock on fd 3, readiness on fd 4; see package instance
 //	gnomon-shim hold DIR   what run turns into; lock on fd 3, log pipe on fd 5
+//	gnomon-shim version    the protocol it speaks
 package main

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gnomon/edge/cmd/gnomon-shim/container"
+	"gnomon/edge/cmd/gnomon-shim/idle"
 	"gnomon/edge/cmd/gnomon-shim/rotate"
 	"gnomon/edge/workload"
 	"gnomon/edge/workload/cgroup"
@@ -49,7 +50,7 @@ func holdFiles(dir instance.Dir, log *os.File) error {
 	// Listening comes before looking, so that nothing falls between.
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, unix.SIGCHLD, instance.StopSignal, unix.SIGTERM, unix.SIGHUP, unix.SIGINT)
-	if _, asked := dir.ReadStop(); asked {
+	if _, asked := dir.ReadStop(); asked || idle.Asked() {
 		k.stop()
 	}
 	status, ended := reap(rec.PID)

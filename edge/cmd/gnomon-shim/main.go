@@ -25,23 +25,18 @@ const (
 func init() { runtime.LockOSThread() }
 
 func main() {
-	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: gnomon-shim run|hold DIR (started by gnomon-edge)")
-		os.Exit(2)
-	}
 	// A shim lives for months and allocates next to nothing.
 	debug.SetGCPercent(20)
-	dir := instance.Dir(os.Args[2])
 	var err error
-	switch os.Args[1] {
-	case "run":
-		err = run(dir)
-	case "hold":
-		err = hold(dir)
-	case "version":
+	switch {
+	case len(os.Args) == 3 && os.Args[1] == "run":
+		err = run(instance.Dir(os.Args[2]))
+	case len(os.Args) == 3 && os.Args[1] == "hold":
+		err = hold(instance.Dir(os.Args[2]))
+	case len(os.Args) == 2 && os.Args[1] == "version":
 		fmt.Println(instance.Protocol)
 	default:
-		err = fmt.Errorf("unknown stage %q", os.Args[1])
+		err = errors.New("usage: gnomon-shim run|hold DIR | version; it is started by gnomon-edge")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "gnomon-shim:", err)

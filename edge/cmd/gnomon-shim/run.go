@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gnomon/edge/cmd/gnomon-shim/container"
+	"gnomon/edge/cmd/gnomon-shim/idle"
 	"gnomon/edge/cmd/gnomon-shim/launch"
 	"gnomon/edge/workload"
 	"gnomon/edge/workload/cgroup"
@@ -51,7 +52,7 @@ func run(dir instance.Dir) error {
 		return fail(dir, req, fmt.Errorf("record the start: %w", err))
 	}
 	ready.Close()
-	return become(dir, log)
+	return become(dir, rec, log)
 }
 
 // start starts the workload and returns the reading end of its output.
@@ -136,15 +137,21 @@ func destroy(req instance.Request) error {
 
 // become replaces the program by a fresh image of itself. The process number,
 // the children, the session and the mount namespace stay.
-func become(dir instance.Dir, log *os.File) error {
+func become(dir instance.Dir, rec instance.Record, log *os.File) error {
 	if err := unix.Dup3(int(log.Fd()), fdLog, 0); err != nil {
 		return holdFiles(dir, log)
 	}
 	if _, err := unix.FcntlInt(lock.Fd(), unix.F_SETFD, 0); err != nil {
 		return holdFiles(dir, log)
 	}
-	env := []string{"GOMAXPROCS=1", "GOGC=20"}
-	err := unix.Exec("/proc/self/exe", []string{os.Args[0], "hold", string(dir)}, env)
+	req, err := dir.ReadRequest()
+	if err != nil {
+		return holdFiles(dir, log)
+	}
+	wait := idle.Spec{Main: rec.PID, Pipe: fdLog, Stop: dir.Stop(),
+		LogFile: req.LogFile, LogBytes: req.LogBytes, LogFiles: req.LogFiles}
+	env := []string{"GOMAXPROCS=1", wait.Environ()}
+	err = unix.Exec("/proc/self/exe", []string{os.Args[0], "hold", string(dir)}, env)
 	fmt.Fprintln(os.Stderr, "gnomon-shim: hold in place:", err)
 	return holdFiles(dir, log)
 }

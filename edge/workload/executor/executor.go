@@ -53,6 +53,9 @@ func New(cfg Config) (*Executor, error) {
 		return nil, fmt.Errorf("data directory %q is not absolute", cfg.Data)
 	}
 	cfg.Data = filepath.Clean(cfg.Data)
+	if strings.ContainsRune(cfg.Data, '\n') {
+		return nil, fmt.Errorf("data directory %q holds a line break", cfg.Data)
+	}
 	if _, err := cgroup.At(cfg.Cgroup); err != nil {
 		return nil, err
 	}

@@ -242,25 +242,11 @@ func TestShim_StandsApart(t *testing.T) {
 			t.Fatal(err)
 		}
 		shim := strings.Fields(string(stat))[3]
-		var rss, anon int
-		eventually(t, "the shim holds", func() bool {
-			b, _ := os.ReadFile("/proc/" + shim + "/cmdline")
-			return strings.Contains(string(b), "hold")
-		})
-		status, _ := os.ReadFile("/proc/" + shim + "/status")
-		for line := range strings.SplitSeq(string(status), "\n") {
-			k, v, _ := strings.Cut(line, ":")
-			kb, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(v), " kB"))
-			switch k {
-			case "VmRSS":
-				rss = kb
-			case "RssAnon":
-				anon = kb
-			}
-		}
-		t.Logf("%s: started in %v, shim %d KiB resident, %d KiB of them its own", mode, took.Round(time.Millisecond/10), rss, anon)
-		if rss == 0 || rss > 10<<10 {
-			t.Errorf("shim of mode %s uses %d KiB", mode, rss)
+		m := settledMemory(t, shim)
+		t.Logf("%s: started in %v, shim %d KiB resident, %d KiB its share, %d KiB its own",
+			mode, took.Round(time.Millisecond/10), m["Rss"], m["Pss"], m["Private_Dirty"])
+		if m["Rss"] == 0 || m["Rss"] > 4<<10 {
+			t.Errorf("shim of mode %s uses %d KiB", mode, m["Rss"])
 		}
 		cg, _ := os.ReadFile("/proc/" + shim + "/cgroup")
 		if !strings.Contains(string(cg), n.cgroup+"/_shims") || strings.Contains(string(cg), n.cgroup+"/"+name) {
@@ -271,6 +257,29 @@ func TestShim_StandsApart(t *testing.T) {
 			t.Errorf("shim is in session %d: %v", sid, err)
 		}
 	}
+}
+
+// settledMemory reads a shim's memory in KiB once it holds and uses no more.
+func settledMemory(t *testing.T, pid string) map[string]int {
+	t.Helper()
+	var last map[string]int
+	steady := 0
+	eventually(t, "the shim's memory is steady", func() bool {
+		now := map[string]int{}
+		b, _ := os.ReadFile("/proc/" + pid + "/smaps_rollup")
+		for line := range strings.SplitSeq(string(b), "\n") {
+			if f := strings.Fields(line); len(f) == 3 && f[2] == "kB" {
+				now[strings.TrimSuffix(f[0], ":")], _ = strconv.Atoi(f[1])
+			}
+		}
+		cmd, _ := os.ReadFile("/proc/" + pid + "/cmdline")
+		if steady++; last["Rss"] != now["Rss"] || !strings.Contains(string(cmd), "hold") {
+			steady = 0
+		}
+		last = now
+		return steady > 50
+	})
+	return last
 }
 
 func sessionOf(pid int) (int, error) {

@@ -1,0 +1,85 @@
+package rotate
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func total(t interface{ Fatal(...any) }, path string) (size int64, text []byte) {
+	for _, name := range []string{path + ".2", path + ".1", path} {
+		b, err := os.ReadFile(name)
+		if err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		size += int64(len(b))
+		text = append(text, b...)
+	}
+	return size, text
+}
+
+// Whatever is written in whatever pieces, with whatever reopening: the bound
+// holds and what is kept is the end of what was written.
+func TestLog_KeepsTheEndWithinBounds(t *testing.T) {
+	dir := t.TempDir()
+	rapid.Check(t, func(r *rapid.T) {
+		path := filepath.Join(dir, "log")
+		for _, suffix := range []string{"", ".1", ".2", ".3"} {
+			_ = os.Remove(path + suffix)
+		}
+		const limit, files = 64, 3
+		l, err := Open(path, limit, files)
+		if err != nil {
+			r.Fatal(err)
+		}
+		var all []byte
+		for _, piece := range rapid.SliceOfN(rapid.SliceOfN(rapid.Byte(), 0, 200), 0, 20).Draw(r, "pieces") {
+			if n, err := l.Write(piece); n != len(piece) || err != nil {
+				r.Fatalf("wrote %d of %d: %v", n, len(piece), err)
+			}
+			all = append(all, piece...)
+			if len(piece)%3 == 0 {
+				l.Close()
+				if l, err = Open(path, limit, files); err != nil {
+					r.Fatal(err)
+				}
+			}
+		}
+		l.Close()
+		size, text := total(r, path)
+		if size > limit*files || !bytes.HasSuffix(all, text) {
+			r.Fatalf("%d bytes kept of %d", size, len(all))
+		}
+		if _, err := os.Stat(path + ".3"); err == nil {
+			r.Fatal("a fourth file")
+		}
+	})
+}
+
+func TestLog_DropsWhatCannotBeWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "d", "log")
+	l, err := Open(path, 10, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Dir(path)); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if n, err := l.Write([]byte("0123456789abcdef")); n != 16 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Write([]byte("back")); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(path); string(b) != "back" {
+		t.Errorf("%q %v", b, err)
+	}
+}
