@@ -3,6 +3,7 @@ package executor_test
 import (
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"gnomon/edge/artifact"
 	"gnomon/edge/workload"
 	"gnomon/edge/workload/executor"
 	"gnomon/schema"
@@ -288,4 +290,30 @@ func sessionOf(pid int) (int, error) {
 		return 0, errno
 	}
 	return int(sid), nil
+}
+
+// From a component on disk to a running container, as the agent does it.
+func TestContainer_FromComponent(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	components := t.TempDir()
+	tarball := filepath.Join(components, "box@1.0.tar.gz")
+	if out, err := exec.Command("tar", "-C", n.rootfs, "-czf", tarball, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	store, err := artifact.New(artifact.Config{Components: components, Data: n.data})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := store.Resolve(context.Background(), "box@1.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := n.spec(schema.ModeContainer, "app", "id -un; echo over")
+	s.Root = c.Root
+	s.User = "meter"
+	n.start(s)
+	if got := n.await("app"); got.ExitCode != 0 || !strings.Contains(n.log("app"), "meter\nover") {
+		t.Errorf("%+v\n%s", got, n.log("app"))
+	}
 }
