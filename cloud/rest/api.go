@@ -37,26 +37,33 @@ var collections = []collection{
 	{"policies", "policy", "policies", schema.PolicyPrefix},
 }
 
-type listInput struct {
+// The inputs are exported because huma looks only into embedded fields that are.
+
+// ListInput is which part of a list.
+type ListInput struct {
 	Limit    int    `query:"limit" minimum:"1" maximum:"500" default:"100"`
 	Continue string `query:"continue" doc:"from an earlier answer, for the next part"`
 }
 
-type nodeInput struct {
+// NodeInput names a node.
+type NodeInput struct {
 	Node string `path:"node" pattern:"^[a-zA-Z0-9:_-]{1,128}$"`
 }
 
-type itemInput struct {
-	nodeInput
+// ItemInput names an application or a policy of a node.
+type ItemInput struct {
+	NodeInput
 	Name string `path:"name" pattern:"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$"`
 }
 
-type matchInput struct {
+// MatchInput says under which conditions a write happens.
+type MatchInput struct {
 	IfMatch string `header:"If-Match" doc:"change only this version, an ETag as given"`
 	DryRun  string `query:"dryRun" enum:"server" doc:"check everything and change nothing"`
 }
 
-type bodyInput struct {
+// BodyInput is a body that is read by us.
+type BodyInput struct {
 	RawBody []byte `contentType:"application/json"`
 }
 
@@ -80,35 +87,44 @@ func output(key store.Key, d *shadow.Document) *resourceOutput {
 // registerResources adds the operations on nodes and on what nodes have.
 func (s *Server) registerResources() {
 	op := func(method, path, id, summary string) huma.Operation {
-		return huma.Operation{
+		o := huma.Operation{
 			Method: method, Path: "/v1/nodes" + path, OperationID: id, Summary: summary,
 			MaxBodyBytes: int64(s.cfg.Limits.BodyBytes), DefaultStatus: http.StatusOK,
 		}
+		if method == http.MethodPut || method == http.MethodPatch {
+			o.SkipValidateBody = true // it is a desired section, which schema checks
+			object := &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeObject, Description: "what is desired", AdditionalProperties: true}}
+			o.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": object}}
+			if method == http.MethodPatch {
+				o.RequestBody.Content["application/merge-patch+json"] = object
+			}
+		}
+		return o
 	}
 	huma.Register(s.api, op(http.MethodGet, "", "listNodes", "List nodes"), s.listNodes)
-	huma.Register(s.api, op(http.MethodGet, "/{node}", "getNode", "Read a node"), func(ctx context.Context, in *nodeInput) (*resourceOutput, error) {
+	huma.Register(s.api, op(http.MethodGet, "/{node}", "getNode", "Read a node"), func(ctx context.Context, in *NodeInput) (*resourceOutput, error) {
 		return s.read(ctx, in.key())
 	})
 	type nodeWrite struct {
-		nodeInput
-		matchInput
-		bodyInput
+		NodeInput
+		MatchInput
+		BodyInput
 	}
 	huma.Register(s.api, op(http.MethodPut, "/{node}", "putNode", "Set what is desired of a node"), func(ctx context.Context, in *nodeWrite) (*resourceOutput, error) {
-		return s.put(ctx, in.key(), in.matchInput, in.RawBody)
+		return s.put(ctx, in.key(), in.MatchInput, in.RawBody)
 	})
 	patch := op(http.MethodPatch, "/{node}", "patchNode", "Change what is desired of a node (RFC 7396)")
 	huma.Register(s.api, patch, func(ctx context.Context, in *nodeWrite) (*resourceOutput, error) {
-		return s.patch(ctx, in.key(), in.matchInput, in.RawBody)
+		return s.patch(ctx, in.key(), in.MatchInput, in.RawBody)
 	})
 	type nodeDelete struct {
-		nodeInput
-		matchInput
+		NodeInput
+		MatchInput
 	}
 	huma.Register(s.api, op(http.MethodDelete, "/{node}", "deleteNode", "Forget a node"), func(ctx context.Context, in *nodeDelete) (*deleteOutput, error) {
-		return s.remove(ctx, in.key(), in.matchInput)
+		return s.remove(ctx, in.key(), in.MatchInput)
 	})
-	huma.Register(s.api, op(http.MethodGet, "/{node}/explain", "explainNode", "Say why a node has or has not converged"), func(ctx context.Context, in *nodeInput) (*explainOutput, error) {
+	huma.Register(s.api, op(http.MethodGet, "/{node}/explain", "explainNode", "Say why a node has or has not converged"), func(ctx context.Context, in *NodeInput) (*explainOutput, error) {
 		return s.explain(ctx, in.key())
 	})
 	for _, c := range collections {
@@ -123,45 +139,45 @@ func (s *Server) registerCollection(c collection, op func(method, path, id, summ
 		article = "a "
 	}
 	type listOf struct {
-		nodeInput
-		listInput
+		NodeInput
+		ListInput
 	}
 	type write struct {
-		itemInput
-		matchInput
-		bodyInput
+		ItemInput
+		MatchInput
+		BodyInput
 	}
 	type remove struct {
-		itemInput
-		matchInput
+		ItemInput
+		MatchInput
 	}
 	huma.Register(s.api, op(http.MethodGet, all, "list-"+c.plural, "List the "+c.plural+" of a node"), func(ctx context.Context, in *listOf) (*listOutput, error) {
-		return s.listCollection(ctx, in.Node, c.prefix, in.listInput)
+		return s.listCollection(ctx, in.Node, c.prefix, in.ListInput)
 	})
-	huma.Register(s.api, op(http.MethodGet, one, "get-"+c.singular, "Read "+article+c.singular), func(ctx context.Context, in *itemInput) (*resourceOutput, error) {
+	huma.Register(s.api, op(http.MethodGet, one, "get-"+c.singular, "Read "+article+c.singular), func(ctx context.Context, in *ItemInput) (*resourceOutput, error) {
 		return s.read(ctx, in.key(c.prefix))
 	})
 	huma.Register(s.api, op(http.MethodPut, one, "put-"+c.singular, "Set what is desired of "+article+c.singular), func(ctx context.Context, in *write) (*resourceOutput, error) {
-		return s.put(ctx, in.key(c.prefix), in.matchInput, in.RawBody)
+		return s.put(ctx, in.key(c.prefix), in.MatchInput, in.RawBody)
 	})
 	huma.Register(s.api, op(http.MethodPatch, one, "patch-"+c.singular, "Change what is desired of "+article+c.singular+" (RFC 7396)"), func(ctx context.Context, in *write) (*resourceOutput, error) {
-		return s.patch(ctx, in.key(c.prefix), in.matchInput, in.RawBody)
+		return s.patch(ctx, in.key(c.prefix), in.MatchInput, in.RawBody)
 	})
 	huma.Register(s.api, op(http.MethodDelete, one, "delete-"+c.singular, "Remove "+article+c.singular), func(ctx context.Context, in *remove) (*deleteOutput, error) {
-		return s.remove(ctx, in.key(c.prefix), in.matchInput)
+		return s.remove(ctx, in.key(c.prefix), in.MatchInput)
 	})
-	huma.Register(s.api, op(http.MethodGet, one+"/explain", "explain-"+c.singular, "Say why "+article+c.singular+" has or has not converged"), func(ctx context.Context, in *itemInput) (*explainOutput, error) {
+	huma.Register(s.api, op(http.MethodGet, one+"/explain", "explain-"+c.singular, "Say why "+article+c.singular+" has or has not converged"), func(ctx context.Context, in *ItemInput) (*explainOutput, error) {
 		return s.explain(ctx, in.key(c.prefix))
 	})
 }
 
-func (n nodeInput) key() store.Key { return store.Key{Thing: n.Node} }
+func (n NodeInput) key() store.Key { return store.Key{Thing: n.Node} }
 
-func (i itemInput) key(prefix string) store.Key {
+func (i ItemInput) key(prefix string) store.Key {
 	return store.Key{Thing: i.Node, Shadow: prefix + i.Name}
 }
 
-func (s *Server) listNodes(ctx context.Context, in *listInput) (*listOutput, error) {
+func (s *Server) listNodes(ctx context.Context, in *ListInput) (*listOutput, error) {
 	after, err := parseContinue(in.Continue)
 	if err != nil {
 		return nil, err
@@ -170,7 +186,7 @@ func (s *Server) listNodes(ctx context.Context, in *listInput) (*listOutput, err
 	return listOf(list, next, err)
 }
 
-func (s *Server) listCollection(ctx context.Context, node, prefix string, in listInput) (*listOutput, error) {
+func (s *Server) listCollection(ctx context.Context, node, prefix string, in ListInput) (*listOutput, error) {
 	after, err := parseContinue(in.Continue)
 	if err != nil {
 		return nil, err

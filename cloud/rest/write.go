@@ -29,7 +29,7 @@ func (s *Server) desiredOf(key store.Key, body []byte) (*shadow.Value, error) {
 }
 
 // put makes the body the desired section.
-func (s *Server) put(ctx context.Context, key store.Key, in matchInput, body []byte) (*resourceOutput, error) {
+func (s *Server) put(ctx context.Context, key store.Key, in MatchInput, body []byte) (*resourceOutput, error) {
 	expect, err := parseETag(in.IfMatch)
 	if err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func (s *Server) put(ctx context.Context, key store.Key, in matchInput, body []b
 }
 
 // patch merges the body into the desired section of what exists.
-func (s *Server) patch(ctx context.Context, key store.Key, in matchInput, body []byte) (*resourceOutput, error) {
+func (s *Server) patch(ctx context.Context, key store.Key, in MatchInput, body []byte) (*resourceOutput, error) {
 	expect, err := parseETag(in.IfMatch)
 	if err != nil {
 		return nil, err
@@ -116,7 +116,7 @@ type deleteOutput struct {
 	}
 }
 
-func (s *Server) remove(ctx context.Context, key store.Key, in matchInput) (*deleteOutput, error) {
+func (s *Server) remove(ctx context.Context, key store.Key, in MatchInput) (*deleteOutput, error) {
 	expect, err := parseETag(in.IfMatch)
 	if err != nil {
 		return nil, err

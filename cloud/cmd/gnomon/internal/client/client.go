@@ -38,7 +38,7 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	if len(e.Errors) > 1 {
+	if len(e.Errors) > 0 {
 		var b strings.Builder
 		b.WriteString("the document is refused:")
 		for _, p := range e.Errors {
