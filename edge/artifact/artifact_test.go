@@ -415,7 +415,9 @@ func TestArchive_OfALayout(t *testing.T) {
 	if err := w.AddFS(os.DirFS(l.dir)); err != nil {
 		t.Fatal(err)
 	}
-	w.Close()
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
 	put(t, filepath.Join(s.cfg.Components, "a@1.tar"), b.Bytes())
 	c := resolve(t, s, "a@1")
 	if read(t, c, "x") != "one" || c.Image.Entrypoint[0] != "/run" {

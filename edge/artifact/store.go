@@ -71,7 +71,7 @@ func (s *Store) keep(digest string, unpack func(work string) (Image, error)) (Co
 	if err := os.MkdirAll(filepath.Join(work, rootfs), 0o755); err != nil {
 		return Component{}, err
 	}
-	defer os.RemoveAll(work) // gone already if all went well
+	defer func() { _ = os.RemoveAll(work) }() // gone already if all went well
 	img, err := unpack(work)
 	if err != nil {
 		return Component{}, err

@@ -256,7 +256,7 @@ func setCapability(parent int, base, value string) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	if err := unix.Fsetxattr(fd, "security.capability", []byte(value), 0); err != nil {
 		return fmt.Errorf("%w: file capability: %w", ErrFormat, err)
 	}

@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
-		defer os.RemoveAll(dir)
+		defer func() { _ = os.RemoveAll(dir) }()
 		shimPath = filepath.Join(dir, "gnomon-shim")
 		build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", shimPath, "gnomon/edge/cmd/gnomon-shim")
 		build.Env = append(os.Environ(), "CGO_ENABLED=1")

@@ -74,7 +74,7 @@ func TestContainer_SerialPortAndDevices(t *testing.T) {
 	if err := os.Symlink("/dev/null", link); err != nil {
 		t.Fatal(err)
 	}
-	defer os.Remove(link)
+	defer func() { _ = os.Remove(link) }()
 	s.Serial = []string{link}
 	s.Command[2] = strings.ReplaceAll(s.Command[2], "/dev/meter", link)
 	n.start(s)

@@ -37,7 +37,7 @@ func (e *Executor) Stop(ctx context.Context, name string, grace time.Duration) (
 
 func (e *Executor) stop(ctx context.Context, f found, grace time.Duration) error {
 	if pidfd, pid, ok := f.dir.Shim(); ok {
-		defer unix.Close(pidfd)
+		defer func() { _ = unix.Close(pidfd) }()
 		if err := f.dir.WriteStop(max(0, grace)); err != nil {
 			return err
 		}
@@ -69,7 +69,7 @@ func (e *Executor) end(ctx context.Context, f found) error {
 			_ = unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
 			_, err = await(ctx, pidfd, margin)
 		}
-		unix.Close(pidfd)
+		_ = unix.Close(pidfd)
 		if err != nil {
 			return err
 		}

@@ -23,7 +23,7 @@ func (e *Executor) Run(ctx context.Context) error {
 	ended := map[string]bool{}   // instances whose end has been signalled
 	defer func() {
 		for _, s := range watched {
-			unix.Close(s.pidfd)
+			_ = unix.Close(s.pidfd)
 		}
 	}()
 	for ctx.Err() == nil {
@@ -33,7 +33,7 @@ func (e *Executor) Run(ctx context.Context) error {
 			return err
 		}
 		for _, dir := range gone {
-			unix.Close(watched[dir].pidfd)
+			_ = unix.Close(watched[dir].pidfd)
 			reap(watched[dir].pid)
 			delete(watched, dir)
 			ended[dir] = true
@@ -141,7 +141,7 @@ func (w wakeup) open() error {
 func (w wakeup) close() {
 	w.state.mu.Lock()
 	defer w.state.mu.Unlock()
-	unix.Close(w.state.event)
+	_ = unix.Close(w.state.event)
 	w.state.event = -1
 }
 

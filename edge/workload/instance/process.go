@@ -93,7 +93,7 @@ func (d Dir) Shim() (pidfd, pid int, ok bool) {
 	}
 	// Looked at only now: while the lock is held the number is the shim's.
 	if !d.Held() {
-		unix.Close(fd)
+		_ = unix.Close(fd)
 		return 0, 0, false
 	}
 	return fd, pid, true

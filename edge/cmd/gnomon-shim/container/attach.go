@@ -110,7 +110,7 @@ func plant(pid int, grafts []graft) error {
 		if err != nil {
 			return fmt.Errorf("clone mount of %s: %w", g.from, err)
 		}
-		defer unix.Close(fd)
+		defer func() { _ = unix.Close(fd) }()
 		attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
 		if g.readonly {
 			attr.Attr_set |= unix.MOUNT_ATTR_RDONLY

@@ -45,7 +45,7 @@ func config(j launch.Job, u launch.User, files []launch.Placed) (*configs.Config
 			Resources: resources(j),
 		},
 	}
-	c.Cgroups.Resources.Devices = rules
+	c.Cgroups.Devices = rules
 	if !s.Privileged {
 		c.MaskPaths, c.ReadonlyPaths = maskedPaths, readonlyPaths
 	}

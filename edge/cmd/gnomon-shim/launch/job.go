@@ -122,7 +122,7 @@ func FindUser(root, spec string) (User, error) {
 	if err != nil {
 		return User{}, err
 	}
-	defer tree.Close()
+	defer func() { _ = tree.Close() }()
 	open := func(name string) io.Reader {
 		f, err := tree.Open(name)
 		if err != nil {
@@ -158,7 +158,7 @@ func (j Job) PlaceFiles(u User, tree bool) ([]Placed, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	var placed []Placed
 	for i, f := range j.Request.Spec.Files {
 		name := strconv.Itoa(i)

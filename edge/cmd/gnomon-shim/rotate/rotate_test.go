@@ -42,13 +42,13 @@ func TestLog_KeepsTheEndWithinBounds(t *testing.T) {
 			}
 			all = append(all, piece...)
 			if len(piece)%3 == 0 {
-				l.Close()
+				_ = l.Close()
 				if l, err = Open(path, limit, files); err != nil {
 					r.Fatal(err)
 				}
 			}
 		}
-		l.Close()
+		_ = l.Close()
 		size, text := total(r, path)
 		if size > limit*files || !bytes.HasSuffix(all, text) {
 			r.Fatalf("%d bytes kept of %d", size, len(all))
