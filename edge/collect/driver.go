@@ -1,0 +1,68 @@
+package collect
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"gnomon/schema"
+	"gnomon/shadow"
+)
+
+// Driver speaks one family of protocols. Methods are safe for concurrent use;
+// calls for one port queue up within the driver.
+type Driver interface {
+	// Poll reads items of one meter. Every item is in the result, with a value
+	// or with the reason why there is none. The error is the first thing that
+	// went wrong with the meter as a whole.
+	Poll(ctx context.Context, r Request) (Result, error)
+
+	// Release closes a source's port: no policy uses it any more.
+	Release(s schema.Source)
+}
+
+// Request is one meter's turn.
+type Request struct {
+	Source schema.Source
+	Meter  schema.Meter
+	Items  []schema.Item
+}
+
+// Result is what became of a Request.
+type Result struct {
+	Values map[string]Value // by item name
+	Frames int              // requests sent on the line, repeated ones included
+}
+
+// Value is an item's value, or why there is none.
+type Value struct {
+	Value *shadow.Value // a Number or Bool; nil = missing
+	At    time.Time     // when it was read, or found missing
+	Err   error         // why it is missing
+}
+
+// The reasons for which values are missing. Drivers wrap them.
+var (
+	ErrTimeout   = errors.New("no answer")
+	ErrLink      = errors.New("port unavailable")
+	ErrGarbled   = errors.New("garbled answer")
+	ErrException = errors.New("refused by the meter")
+	ErrNotNumber = errors.New("not a number")
+	ErrSkipped   = errors.New("skipped: the meter has not answered lately")
+)
+
+// Reason returns the stable word for an error, for reports.
+func Reason(err error) string {
+	for _, r := range []struct {
+		err  error
+		word string
+	}{
+		{ErrTimeout, "timeout"}, {ErrLink, "link"}, {ErrGarbled, "garbled"}, {ErrException, "exception"},
+		{ErrNotNumber, "not-a-number"}, {ErrSkipped, "skipped"}, {context.DeadlineExceeded, "overrun"}, {context.Canceled, "stopped"},
+	} {
+		if errors.Is(err, r.err) {
+			return r.word
+		}
+	}
+	return "error"
+}

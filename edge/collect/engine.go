@@ -1,0 +1,165 @@
+package collect
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"reflect"
+	"sync"
+	"time"
+
+	"gnomon/schema"
+)
+
+// Config is what an Engine stands on.
+type Config struct {
+	Drivers map[schema.SourceKind]Driver
+	Now     func() time.Time // default time.Now
+	Log     *slog.Logger
+}
+
+// Engine runs policies. Apply and Remove may be called at any time; nothing is
+// polled until Run.
+type Engine struct {
+	cfg     Config
+	changed chan struct{}
+
+	mu       sync.Mutex
+	policies map[string]*runner
+	ctx      context.Context // of Run; nil before. Kept because runners start with Apply, not with Run.
+	runners  sync.WaitGroup
+}
+
+// New returns an engine without policies.
+func New(cfg Config) *Engine {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Engine{cfg: cfg, changed: make(chan struct{}, 1), policies: make(map[string]*runner)}
+}
+
+// Changed is signalled when some report is newer than at the last signal.
+func (e *Engine) Changed() <-chan struct{} { return e.changed }
+
+func (e *Engine) signal() {
+	select {
+	case e.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Apply starts a policy or changes a running one, from its next slot on. version
+// comes back in reports. A policy that says the same as before goes on
+// undisturbed.
+func (e *Engine) Apply(name string, version uint64, p *schema.Policy) error {
+	if _, ok := e.cfg.Drivers[p.Source.Kind]; !ok {
+		return fmt.Errorf("policy %s: no driver for %s", name, p.Source.Kind)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	old := e.policies[name]
+	if old != nil && reflect.DeepEqual(old.policy, p) {
+		old.setVersion(version)
+		e.signal()
+		return nil
+	}
+	r := newRunner(e, name, version, p)
+	if old != nil {
+		r.inherit(old)
+		r.after = old.done
+		old.stop()
+	}
+	e.policies[name] = r
+	if old != nil {
+		e.releaseUnused(old)
+	}
+	if e.ctx != nil {
+		e.start(r)
+	}
+	e.signal()
+	return nil
+}
+
+// Remove stops a policy. A cycle under way is broken off.
+func (e *Engine) Remove(name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r := e.policies[name]
+	if r == nil {
+		return
+	}
+	delete(e.policies, name)
+	r.stop()
+	e.releaseUnused(r)
+}
+
+// releaseUnused closes the port of a stopped policy once it has let go of it,
+// unless another policy uses it.
+func (e *Engine) releaseUnused(old *runner) {
+	for _, r := range e.policies {
+		if reflect.DeepEqual(r.policy.Source, old.policy.Source) {
+			return
+		}
+	}
+	driver, source := e.cfg.Drivers[old.policy.Source.Kind], old.policy.Source
+	if !old.started {
+		driver.Release(source)
+		return
+	}
+	e.runners.Go(func() {
+		<-old.done
+		driver.Release(source)
+	})
+}
+
+// Report returns the latest of a policy.
+func (e *Engine) Report(name string) (Report, bool) {
+	e.mu.Lock()
+	r := e.policies[name]
+	e.mu.Unlock()
+	if r == nil {
+		return Report{}, false
+	}
+	return r.snapshot(), true
+}
+
+// Run polls until ctx ends and every cycle has been broken off.
+func (e *Engine) Run(ctx context.Context) error {
+	e.mu.Lock()
+	e.ctx = ctx
+	for _, r := range e.policies {
+		e.start(r)
+	}
+	e.mu.Unlock()
+	<-ctx.Done()
+	e.mu.Lock()
+	running := maps.Clone(e.policies)
+	e.mu.Unlock()
+	for _, r := range running {
+		r.stop()
+	}
+	e.runners.Wait()
+	return nil
+}
+
+// start runs a policy. The engine must be locked.
+func (e *Engine) start(r *runner) {
+	if r.started {
+		return
+	}
+	r.started = true
+	ctx, cancel := context.WithCancel(e.ctx)
+	r.cancel = cancel
+	e.runners.Go(func() {
+		defer close(r.done)
+		defer cancel()
+		if r.after != nil {
+			<-r.after // two cycles of one policy never meet on the line
+		}
+		r.run(ctx)
+	})
+}

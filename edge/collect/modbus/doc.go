@@ -1,0 +1,13 @@
+// Package modbus reads meters over Modbus TCP, Modbus RTU on a serial line, and
+// RTU frames through a serial server (Modbus Application Protocol V1.1b3, Modbus
+// over Serial Line V1.02, Modbus Messaging on TCP/IP V1.0b). Requests and
+// answers are packed by goburrow/modbus; the transport is our own.
+//
+// It promises that an answer is only ever taken for the request it belongs to:
+// late, foreign, cut or garbled ones are thrown away, on TCP by their
+// transaction, on a serial line, which has none, by silence and by looking twice
+// after anything went wrong. A port that fails is opened again; a unit that is
+// dead costs its neighbours on the line a bounded share of the time.
+//
+// It cannot write: there is no code for the writing functions.
+package modbus

@@ -1,0 +1,144 @@
+package modbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/goburrow/modbus"
+
+	"gnomon/edge/collect"
+	"gnomon/schema"
+)
+
+// transport is what a port sends through.
+type transport interface {
+	Send(request []byte) ([]byte, error)
+	close()
+}
+
+// port is one medium, shared by all policies and meters on it. One request is
+// under way at a time.
+type port struct {
+	turn      chan struct{} // holds one token: whoever has it may use what follows
+	source    schema.Source
+	transport transport
+	client    modbus.Client
+	setUnit   func(byte)
+	units     map[byte]*unit
+	frames    int
+}
+
+// unit is what is known of one device on a port.
+type unit struct {
+	failures int       // requests without an answer, in a row
+	skipTill time.Time // after too many
+	cuts     cuts
+}
+
+func newPort(s schema.Source) *port {
+	p := &port{turn: make(chan struct{}, 1), source: s, units: make(map[byte]*unit)}
+	p.turn <- struct{}{}
+	var packager modbus.Packager
+	if s.Kind == schema.SourceModbusTCP {
+		h := modbus.NewTCPClientHandler(s.Address) // used to pack and unpack only
+		packager, p.setUnit = h, func(u byte) { h.SlaveId = u }
+		p.transport = &tcp{source: s}
+	} else {
+		h := modbus.NewRTUClientHandler(s.Port)
+		packager, p.setUnit = h, func(u byte) { h.SlaveId = u }
+		p.transport = &rtu{source: s}
+	}
+	p.client = modbus.NewClient2(packager, p.transport)
+	return p
+}
+
+// take waits for the port.
+func (p *port) take(ctx context.Context) error {
+	select {
+	case <-p.turn:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (p *port) give() { p.turn <- struct{}{} }
+
+// Exception is a meter's refusal (Modbus Application Protocol, 7).
+type Exception struct{ Code byte }
+
+func (e *Exception) Error() string { return fmt.Sprintf("exception %d", e.Code) }
+
+// Unwrap makes it a collect.ErrException.
+func (e *Exception) Unwrap() error { return collect.ErrException }
+
+const illegalAddress = 2
+
+// read asks a unit for a block, as often as the source allows. The port must be
+// taken.
+func (p *port) read(ctx context.Context, u byte, b block) (data []byte, err error) {
+	for range p.source.Tries {
+		if err = ctx.Err(); err != nil {
+			return nil, err
+		}
+		p.frames++
+		p.setUnit(u)
+		data, err = p.request(b)
+		var refused *modbus.ModbusError
+		if errors.As(err, &refused) {
+			return nil, &Exception{refused.ExceptionCode} // an answer, and the same next time
+		}
+		if err == nil {
+			return data, nil
+		}
+	}
+	return nil, err
+}
+
+func (p *port) request(b block) ([]byte, error) {
+	switch b.function {
+	case 1:
+		return p.client.ReadCoils(b.address, b.quantity)
+	case 2:
+		return p.client.ReadDiscreteInputs(b.address, b.quantity)
+	case 3:
+		return p.client.ReadHoldingRegisters(b.address, b.quantity)
+	default:
+		return p.client.ReadInputRegisters(b.address, b.quantity)
+	}
+}
+
+// A unit that doesn't answer for skipAfter requests is left out for a time that
+// doubles from skipMin to skipMax, so that it costs the others on its line
+// little.
+const (
+	skipAfter = 2
+	skipMin   = 5 * time.Second
+	skipMax   = 5 * time.Minute
+)
+
+func (p *port) unit(id byte) *unit {
+	u := p.units[id]
+	if u == nil {
+		u = new(unit)
+		p.units[id] = u
+	}
+	return u
+}
+
+// note learns from the outcome of a poll at now.
+func (u *unit) note(err error, now time.Time) {
+	if err == nil || errors.Is(err, collect.ErrException) {
+		u.failures, u.skipTill = 0, time.Time{}
+		return
+	}
+	if !errors.Is(err, collect.ErrTimeout) {
+		return // the line's fault, or noise
+	}
+	u.failures++
+	if over := u.failures - skipAfter; over >= 0 {
+		u.skipTill = now.Add(min(skipMin<<min(over, 6), skipMax))
+	}
+}

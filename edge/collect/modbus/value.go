@@ -1,0 +1,94 @@
+package modbus
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+
+	"gnomon/edge/collect"
+	"gnomon/schema"
+	"gnomon/shadow"
+)
+
+// decode takes an item's value out of a block's data.
+func decode(b block, data []byte, it schema.Item) (*shadow.Value, error) {
+	at := it.Address - int(b.address)
+	if it.Function <= 2 {
+		return shadow.Flag(data[at/8]>>(at%8)&1 == 1), nil
+	}
+	raw := slices.Clone(data[2*at : 2*(at+size(it))])
+	reorder(raw, it.Order)
+	switch it.Type {
+	case "bool":
+		return shadow.Flag(binary.BigEndian.Uint16(raw) != 0), nil
+	case "float32":
+		f := math.Float32frombits(binary.BigEndian.Uint32(raw))
+		return scaled(float64(f), it, 32)
+	case "float64":
+		return scaled(math.Float64frombits(binary.BigEndian.Uint64(raw)), it, 64)
+	}
+	return integer(raw, it)
+}
+
+// integer keeps whole numbers whole as long as they are not scaled: a 64-bit
+// counter has more digits than a float64.
+func integer(raw []byte, it schema.Item) (*shadow.Value, error) {
+	var u uint64
+	for _, c := range raw {
+		u = u<<8 | uint64(c)
+	}
+	if it.Type[0] == 'u' {
+		if it.Scale == 1 {
+			return shadow.Uint(u), nil
+		}
+		return scaled(float64(u), it, 64)
+	}
+	unused := 64 - 8*len(raw)
+	i := int64(u<<unused) >> unused
+	if it.Scale == 1 {
+		return shadow.Int(i), nil
+	}
+	return scaled(float64(i), it, 64)
+}
+
+// scaled multiplies, and rounds to what the number can be worth: a scaled value
+// keeps 12 digits, so that 2301 × 0.1 is 230.1.
+func scaled(f float64, it schema.Item, bits int) (*shadow.Value, error) {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return nil, fmt.Errorf("%w: %v", collect.ErrNotNumber, f)
+	}
+	if it.Scale == 1 {
+		if bits == 32 {
+			f, _ = strconv.ParseFloat(strconv.FormatFloat(f, 'g', -1, 32), 64) // its own shortest digits: always parses
+		}
+		return shadow.Float(f), nil
+	}
+	f, _ = strconv.ParseFloat(strconv.FormatFloat(f*it.Scale, 'g', 12, 64), 64) // as above
+	v := shadow.Float(f)
+	if v == nil {
+		return nil, fmt.Errorf("%w: out of range after scaling", collect.ErrNotNumber)
+	}
+	return v, nil
+}
+
+// reorder brings bytes into big-endian order. A and B are the bytes of the
+// first register on the wire; wider values go on in the same manner.
+func reorder(raw []byte, order string) {
+	switch order {
+	case "DCBA":
+		slices.Reverse(raw)
+	case "BADC":
+		swapBytes(raw)
+	case "CDAB":
+		slices.Reverse(raw)
+		swapBytes(raw)
+	}
+}
+
+func swapBytes(raw []byte) {
+	for i := 0; i+1 < len(raw); i += 2 {
+		raw[i], raw[i+1] = raw[i+1], raw[i]
+	}
+}

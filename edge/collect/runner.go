@@ -1,0 +1,190 @@
+package collect
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"time"
+
+	"gnomon/schema"
+)
+
+// maxWait is how long a policy sleeps at most before it looks at the clock
+// again, so that a clock that was set is noticed.
+const maxWait = 30 * time.Second
+
+// runner is one policy at work.
+type runner struct {
+	engine  *Engine
+	name    string
+	policy  *schema.Policy
+	started bool
+	cancel  context.CancelFunc
+	done    chan struct{}
+	after   <-chan struct{} // closed when the policy's former runner has ended; nil when there is none
+
+	mu     sync.Mutex
+	report Report
+}
+
+func newRunner(e *Engine, name string, version uint64, p *schema.Policy) *runner {
+	r := &runner{engine: e, name: name, policy: p, done: make(chan struct{})}
+	r.report = Report{Version: version, Phase: Collecting, Readings: make(map[string]map[string]Reading)}
+	if !p.IsEnabled() {
+		r.report.Phase = Disabled
+	}
+	return r
+}
+
+// stop ends the runner; one that never started has ended already.
+func (r *runner) stop() {
+	if !r.started {
+		r.started = true
+		if r.after == nil {
+			close(r.done)
+			return
+		}
+		go func() { <-r.after; close(r.done) }()
+		return
+	}
+	r.cancel()
+}
+
+// inherit keeps the readings of meters and items that are still wanted.
+func (r *runner) inherit(old *runner) {
+	last := old.snapshot()
+	for _, m := range r.policy.Meters {
+		had := last.Readings[m.ID]
+		if had == nil {
+			continue
+		}
+		keep := make(map[string]Reading)
+		for _, it := range r.policy.ItemsOf(m) {
+			if reading, ok := had[it.Name]; ok {
+				keep[it.Name] = reading
+			}
+		}
+		r.report.Readings[m.ID] = keep
+	}
+	r.report.Cycle, r.report.Cycles = last.Cycle, last.Cycles
+	r.report.Cycle.Overruns = 0
+}
+
+func (r *runner) setVersion(v uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report.Version = v
+}
+
+// snapshot returns a report that nobody changes any more.
+func (r *runner) snapshot() Report {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := r.report
+	out.Readings = maps.Clone(r.report.Readings) // meters' maps are replaced, never changed
+	return out
+}
+
+// run polls at every slot until ctx ends.
+func (r *runner) run(ctx context.Context) {
+	if !r.policy.IsEnabled() {
+		<-ctx.Done()
+		return
+	}
+	period, align := r.policy.Period.D(), r.policy.Align.D()
+	next := NextSlot(r.engine.cfg.Now(), period, align)
+	for {
+		if !r.sleep(ctx, &next) {
+			return
+		}
+		slot := next
+		if InWindow(slot, r.policy.Windows) {
+			r.cycle(ctx, slot)
+		}
+		now := r.engine.cfg.Now()
+		next = NextSlot(now, period, align)
+		if missed := next.Sub(slot)/period - 1; missed > 0 && next.Sub(slot) < 24*time.Hour {
+			r.mu.Lock()
+			r.report.Cycle.Overruns += uint64(missed)
+			r.mu.Unlock()
+		}
+	}
+}
+
+// sleep waits for *next by the clock. When the clock is set back, *next moves
+// with it; when it is set forward, the slot is due at once, and once only.
+func (r *runner) sleep(ctx context.Context, next *time.Time) bool {
+	for {
+		now := r.engine.cfg.Now()
+		if first := NextSlot(now, r.policy.Period.D(), r.policy.Align.D()); first.Before(*next) {
+			*next = first
+		}
+		wait := next.Sub(now)
+		if wait <= 0 {
+			return ctx.Err() == nil
+		}
+		timer := time.NewTimer(min(wait, maxWait))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return false
+		}
+	}
+}
+
+// cycle reads every meter once.
+func (r *runner) cycle(ctx context.Context, slot time.Time) {
+	started := r.engine.cfg.Now()
+	c := Cycle{At: slot, Meters: len(r.policy.Meters)}
+	driver := r.engine.cfg.Drivers[r.policy.Source.Kind]
+	for _, m := range r.policy.Meters {
+		items := r.policy.ItemsOf(m)
+		result, err := driver.Poll(ctx, Request{Source: r.policy.Source, Meter: m, Items: items})
+		if ctx.Err() != nil {
+			return
+		}
+		c.Frames += result.Frames
+		complete := err == nil
+		for _, it := range items {
+			complete = complete && result.Values[it.Name].Err == nil && result.Values[it.Name].Value != nil
+		}
+		if complete {
+			c.Success++
+		} else if err != nil && c.Error == "" {
+			c.Error = m.ID + ": " + err.Error()
+		}
+		r.take(m.ID, items, result)
+	}
+	c.Duration = r.engine.cfg.Now().Sub(started)
+	r.mu.Lock()
+	c.Overruns = r.report.Cycle.Overruns
+	r.report.Cycle = c
+	r.report.Cycles++
+	r.mu.Unlock()
+	if c.Error != "" {
+		r.engine.cfg.Log.Debug("cycle incomplete", "policy", r.name, "error", c.Error)
+	}
+	r.engine.signal()
+}
+
+// take turns a meter's result into its latest readings.
+func (r *runner) take(meter string, items []schema.Item, result Result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old := r.report.Readings[meter]
+	latest := make(map[string]Reading, len(items))
+	for _, it := range items {
+		v := result.Values[it.Name]
+		switch had := old[it.Name]; {
+		case v.Value != nil:
+			latest[it.Name] = Reading{Value: v.Value, At: v.At, Quality: Good}
+		case had.Value != nil:
+			had.Quality, had.Reason = Stale, Reason(v.Err)
+			latest[it.Name] = had
+		default:
+			latest[it.Name] = Reading{At: v.At, Quality: Missing, Reason: Reason(v.Err)}
+		}
+	}
+	r.report.Readings[meter] = latest
+}
