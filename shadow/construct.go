@@ -4,10 +4,13 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 )
 
-// Text returns a String. It must be valid UTF-8.
-func Text(s string) *Value { return newValue(String, 0, s, nil) }
+// Text returns a String. What is not UTF-8 in s becomes U+FFFD: strings come
+// from programs and devices, and one stray byte must not make a whole report
+// unacceptable.
+func Text(s string) *Value { return newValue(String, 0, strings.ToValidUTF8(s, "\uFFFD"), nil) }
 
 // Int returns a Number.
 func Int(i int64) *Value { return newValue(Number, 0, strconv.FormatInt(i, 10), nil) }
@@ -28,12 +31,12 @@ func Float(f float64) *Value {
 func Flag(b bool) *Value { return newValue(Bool, 0, strconv.FormatBool(b), nil) }
 
 // NewObject returns an Object of the members that are not nil. Of members with
-// the same key the last wins.
+// the same key the last wins. Keys are made UTF-8 as Text does.
 func NewObject(members ...Member) *Value {
 	present := make([]Member, 0, len(members))
 	for _, m := range members {
 		if m.Value != nil {
-			present = append(present, m)
+			present = append(present, Member{strings.ToValidUTF8(m.Key, "\uFFFD"), m.Value})
 		}
 	}
 	return newValue(Object, 0, "", sortMembers(present))

@@ -86,11 +86,13 @@ func PatchBetween(from, to *Value) *Value {
 	return newValue(Object, 0, "", out)
 }
 
-// Paths returns the paths of v's leaves in order: keys joined by dots, a dot or
+// Paths returns the sorted paths of v's leaves: keys joined by dots, a dot or
 // backslash within a key escaped by a backslash. Empty objects count as leaves.
 // The root itself has no path.
 func Paths(v *Value) []string {
-	return appendPaths(nil, "", v)
+	out := appendPaths(nil, "", v)
+	slices.Sort(out) // "a-b" comes before "a.b", though its key comes after "a"
+	return out
 }
 
 var pathEscaper = strings.NewReplacer(`\`, `\\`, `.`, `\.`)

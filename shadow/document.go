@@ -12,7 +12,8 @@ type Document struct {
 }
 
 // Origin orders the reports of one sender: by boot epoch, then by sequence. The
-// zero Origin is a sender without an order, which is never refused.
+// zero Origin is a sender without an order, which is never refused. A document
+// keeps the Origin of the last ordered report through unordered ones.
 type Origin struct {
 	BootEpoch uint64
 	Seq       uint64
@@ -55,8 +56,12 @@ func (d *Document) StateBytes() int {
 // tombstone's version. Neither d nor u changes.
 //
 // It refuses, in this order, with ErrVersionConflict when u names a version
-// other than d's (0 for one that never was), ErrStaleReport when u is ordered
-// and not newer than the last ordered report, and *LimitError.
+// other than d's (a tombstone's own; 0 for a shadow that never was),
+// ErrStaleReport when u is ordered and not newer than the last ordered report,
+// *InvalidError and *LimitError. A tombstone refuses no report as stale: deleting
+// is how an operator lets a node begin anew that lost its count of boots. A
+// document over the limit on its size, because the limit was lowered, may still
+// shrink.
 func (d *Document) Apply(u *Update, now int64, lim Limits) (*Document, error) {
 	lim = lim.withDefaults()
 	if d == nil {
@@ -67,6 +72,9 @@ func (d *Document) Apply(u *Update, now int64, lim Limits) (*Document, error) {
 	}
 	if u.Origin.Ordered() && !d.Deleted && !u.Origin.After(d.Origin) {
 		return nil, ErrStaleReport
+	}
+	if err := u.check(lim); err != nil {
+		return nil, err
 	}
 	next := &Document{
 		Version: d.Version + 1, DesiredVersion: d.DesiredVersion, Timestamp: now,
@@ -83,21 +91,10 @@ func (d *Document) Apply(u *Update, now int64, lim Limits) (*Document, error) {
 	if u.StateNull || u.Desired.Present {
 		next.DesiredVersion = next.Version
 	}
-	return next, next.check(u, lim)
-}
-
-// check bounds the result. Depth is looked at only in what the update brought:
-// the rest passed when it came, and would not be refused for what others do.
-func (d *Document) check(u *Update, lim Limits) error {
-	for _, s := range []Section{u.Desired, u.Reported} {
-		if s.Patch != nil && s.Patch.depth() > lim.Depth {
-			return &LimitError{Field: "depth", Limit: lim.Depth, Got: s.Patch.depth()}
-		}
+	if n := next.StateBytes(); n > lim.StateBytes && n >= d.StateBytes() {
+		return nil, &LimitError{Field: "state", Limit: lim.StateBytes, Got: n}
 	}
-	if n := d.StateBytes(); n > lim.StateBytes {
-		return &LimitError{Field: "state", Limit: lim.StateBytes, Got: n}
-	}
-	return nil
+	return next, nil
 }
 
 // apply merges a section of an update into that of a document. A section left

@@ -51,10 +51,6 @@ func (v *Value) AppendMetadata(dst []byte) []byte {
 // AppendMetadataAt is AppendMetadata with one stamp for all leaves, those to be
 // removed included, unless stamp is 0. It describes a request that was accepted.
 func (v *Value) AppendMetadataAt(dst []byte, stamp int64) []byte {
-	own := stamp
-	if own == 0 {
-		own = v.Stamp()
-	}
 	switch v.Kind() {
 	case Object:
 		dst = append(dst, '{')
@@ -76,8 +72,11 @@ func (v *Value) AppendMetadataAt(dst []byte, stamp int64) []byte {
 		}
 		return append(dst, ']')
 	default:
+		if stamp == 0 {
+			stamp = v.Stamp()
+		}
 		dst = append(dst, `{"timestamp":`...)
-		return append(strconv.AppendInt(dst, own, 10), '}')
+		return append(strconv.AppendInt(dst, stamp, 10), '}')
 	}
 }
 
@@ -155,26 +154,14 @@ func stringLen(s string) int {
 	return n
 }
 
-// depth returns the levels of nesting of v itself: 0 for leaves and empty
-// containers, else one more than the deepest member.
-func (v *Value) depth() int {
-	if v.Len() == 0 {
-		return 0
-	}
-	deepest := 0
-	for _, m := range v.members {
-		deepest = max(deepest, m.Value.depth())
-	}
-	return 1 + deepest
-}
-
 // Digest returns 16 hexadecimal digits that are the same on every machine for
-// Equal values and differ for others; "" for an absent one. Stamps don't count.
+// Equal values and differ for others. Stamps don't count. A section that is
+// absent and one without members are the same to a Document, so both have "".
 func Digest(v *Value) string {
-	if v == nil {
+	if v == nil || v.Kind() == Object && len(v.members) == 0 {
 		return ""
 	}
-	sum := sha256.Sum256(v.appendCanonical(nil))
+	sum := sha256.Sum256(v.appendCanonical(make([]byte, 0, 1024)))
 	return hex.EncodeToString(sum[:8])
 }
 

@@ -31,7 +31,7 @@ func (e *InvalidError) Error() string {
 
 // LimitError says which limit an input goes over.
 type LimitError struct {
-	Field string // "body", "state", "depth" or "clientToken"
+	Field string // what is bounded: "body", "state", "depth", "shadows"
 	Limit int
 	Got   int // for depth: the first level over the limit
 }
@@ -40,27 +40,31 @@ func (e *LimitError) Error() string {
 	return fmt.Sprintf("%s is %d, the limit is %d", e.Field, e.Got, e.Limit)
 }
 
-// Limits bound a document and what is sent to change it. Zero fields take the
-// value of DefaultLimits.
+// Limits bound a document and what is sent to change it. Fields that are not
+// positive take the value of DefaultLimits; Depth is at most MaxDepth.
 type Limits struct {
 	StateBytes int // compact JSON of desired and reported together, after the merge
-	Depth      int // levels of nesting below state; desired and reported are level 1
+	Depth      int // levels of nesting below state; desired and reported are level 1, empty containers none
 	BodyBytes  int // one request as received
 }
 
 // DefaultLimits are those of the design; the AWS service has 8 KiB and depth 6.
 var DefaultLimits = Limits{StateBytes: 64 << 10, Depth: 8, BodyBytes: 128 << 10}
 
+// MaxDepth bounds Limits.Depth, and with it every recursion over a Value.
+const MaxDepth = 128
+
 func (l Limits) withDefaults() Limits {
-	if l.StateBytes == 0 {
+	if l.StateBytes <= 0 {
 		l.StateBytes = DefaultLimits.StateBytes
 	}
-	if l.Depth == 0 {
+	if l.Depth <= 0 {
 		l.Depth = DefaultLimits.Depth
 	}
-	if l.BodyBytes == 0 {
+	if l.BodyBytes <= 0 {
 		l.BodyBytes = DefaultLimits.BodyBytes
 	}
+	l.Depth = min(l.Depth, MaxDepth)
 	return l
 }
 

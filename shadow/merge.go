@@ -8,6 +8,8 @@ import "strings"
 // stamped, also when their value stays the same. Neither argument changes, and
 // the result shares what patch doesn't name with base. A Null patch gives nil.
 //
+// Arrays replace as they are, nulls inside them included.
+//
 // What is taken from patch is copied out of its text, so that a document never
 // keeps a request's buffer alive.
 func Merge(base, patch *Value, stamp int64) *Value {
@@ -70,7 +72,10 @@ func adopt(v *Value, stamp int64) *Value {
 	case Array:
 		members := make([]Member, len(v.members))
 		for i, m := range v.members {
-			members[i] = Member{Value: adopt(m.Value, stamp)}
+			if m.Value.Kind() != Null {
+				m.Value = adopt(m.Value, stamp)
+			}
+			members[i] = m
 		}
 		return newValue(Array, stamp, "", members)
 	case Bool:

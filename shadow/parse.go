@@ -1,6 +1,7 @@
 package shadow
 
 import (
+	"strconv"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -51,12 +52,10 @@ type parser struct {
 
 func (p *parser) fail(detail string) *Value {
 	if p.err == nil {
-		p.err = &InvalidError{Message: messageInvalidJSON, Detail: detail + " at byte " + itoa(p.pos)}
+		p.err = &InvalidError{Message: messageInvalidJSON, Detail: detail + " at byte " + strconv.Itoa(p.pos)}
 	}
 	return nil
 }
-
-func itoa(i int) string { return Int(int64(i)).text }
 
 func (p *parser) space() {
 	for p.pos < len(p.text) {
@@ -193,18 +192,32 @@ func (p *parser) digits() bool {
 
 func (p *parser) number() *Value {
 	start := p.pos
+	if fault := p.skipNumber(); fault != "" {
+		return p.fail(fault)
+	}
+	return newValue(Number, 0, p.text[start:p.pos], nil)
+}
+
+// validNumber tells whether text is a number as the parser takes it.
+func validNumber(text string) bool {
+	p := parser{text: text}
+	return p.skipNumber() == "" && p.pos == len(text)
+}
+
+// skipNumber moves past a number and says what is wrong with it, if anything.
+func (p *parser) skipNumber() (fault string) {
 	if p.peek() == '-' {
 		p.pos++
 	}
 	if p.peek() == '0' {
 		p.pos++
 	} else if !p.digits() {
-		return p.fail("digit missing")
+		return "digit missing"
 	}
 	if p.peek() == '.' {
 		p.pos++
 		if !p.digits() {
-			return p.fail("digit missing")
+			return "digit missing"
 		}
 	}
 	if c := p.peek(); c == 'e' || c == 'E' {
@@ -214,13 +227,13 @@ func (p *parser) number() *Value {
 		}
 		at := p.pos
 		if !p.digits() {
-			return p.fail("digit missing")
+			return "digit missing"
 		}
-		if e := strings.TrimLeft(p.text[at:p.pos], "0"); len(e) > 7 || len(e) == 7 && e > itoa(maxExponent) {
-			return p.fail("exponent out of range")
+		if e := strings.TrimLeft(p.text[at:p.pos], "0"); len(e) > 7 || len(e) == 7 && e > strconv.Itoa(maxExponent) {
+			return "exponent out of range: the limit is ±" + strconv.Itoa(maxExponent)
 		}
 	}
-	return newValue(Number, 0, p.text[start:p.pos], nil)
+	return ""
 }
 
 // str reads a string. Without escapes it is a substring of the text.

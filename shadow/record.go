@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"unicode/utf8"
 )
 
 // The record is how a document is stored: binary, so that it is small and
@@ -13,8 +14,9 @@ import (
 //	bootEpoch, seq  [desired]  [reported]  crc32c(4, little endian)
 //
 // A value is kind(1) and then, for leaves and arrays, varint(timestamp − stamp);
-// for strings and numbers, uvarint length and text; for a Bool one byte; for
-// containers, uvarint count and the members, each with its key in objects.
+// for strings and numbers, uvarint length and text; for a Bool one byte, 0 or 1;
+// for containers, uvarint count and the members, each with its key in objects.
+// Keys ascend.
 const (
 	recordMagic  = "GS"
 	recordFormat = 1
@@ -22,6 +24,7 @@ const (
 	flagDeleted  = 1 << 0
 	flagDesired  = 1 << 1
 	flagReported = 1 << 2
+	flagsAll     = flagDeleted | flagDesired | flagReported
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -79,10 +82,9 @@ func appendText(dst []byte, s string) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
 }
 
-// maxRecordDepth bounds the recursion over a record, far above any Limits.
-const maxRecordDepth = 200
-
-// ParseRecord reads what AppendRecord wrote. The error wraps ErrCorrupt.
+// ParseRecord reads what AppendRecord wrote, and checks that it keeps the
+// promises of this package even when the checksum does. The error wraps
+// ErrCorrupt. The result shares one copy of record.
 func ParseRecord(record []byte) (*Document, error) {
 	if len(record) < len(recordMagic)+2+4 || string(record[:2]) != recordMagic {
 		return nil, fmt.Errorf("%w: not a record", ErrCorrupt)
@@ -94,18 +96,18 @@ func ParseRecord(record []byte) (*Document, error) {
 	if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(sum) {
 		return nil, fmt.Errorf("%w: checksum", ErrCorrupt)
 	}
-	r := recordReader{rest: string(body[4:])}
+	r := recordReader{rest: string(body[4:]), unclaimed: len(body)}
 	flags := body[3]
 	d := &Document{Deleted: flags&flagDeleted != 0}
 	d.Version, d.DesiredVersion, d.Timestamp = r.uvarint(), r.uvarint(), int64(r.uvarint())
 	d.Origin = Origin{BootEpoch: r.uvarint(), Seq: r.uvarint()}
 	if flags&flagDesired != 0 {
-		d.Desired = r.value(d.Timestamp, 0)
+		d.Desired = r.section(d)
 	}
 	if flags&flagReported != 0 {
-		d.Reported = r.value(d.Timestamp, 0)
+		d.Reported = r.section(d)
 	}
-	if r.bad || r.rest != "" {
+	if r.bad || r.rest != "" || flags&^flagsAll != 0 {
 		return nil, fmt.Errorf("%w: content", ErrCorrupt)
 	}
 	return d, nil
@@ -113,8 +115,9 @@ func ParseRecord(record []byte) (*Document, error) {
 
 // recordReader takes a record apart from the front. Once bad it yields zeros.
 type recordReader struct {
-	rest string
-	bad  bool
+	rest      string
+	bad       bool
+	unclaimed int // members there can still be: each takes a byte at least, which bounds what a bad count allocates
 }
 
 func (r *recordReader) uvarint() uint64 {
@@ -122,14 +125,16 @@ func (r *recordReader) uvarint() uint64 {
 	for i := 0; i < len(r.rest) && i < binary.MaxVarintLen64; i++ {
 		c := r.rest[i]
 		n |= uint64(c&0x7f) << (7 * i)
-		if c < 0x80 {
+		if c < 0x80 && (i < 9 || c <= 1) {
 			r.rest = r.rest[i+1:]
 			return n
 		}
 	}
-	r.bad, r.rest = true, ""
+	r.spoil()
 	return 0
 }
+
+func (r *recordReader) spoil() { r.bad, r.rest = true, "" }
 
 func (r *recordReader) varint() int64 {
 	u := r.uvarint()
@@ -138,7 +143,7 @@ func (r *recordReader) varint() int64 {
 
 func (r *recordReader) take(n uint64) string {
 	if n > uint64(len(r.rest)) {
-		r.bad, r.rest = true, ""
+		r.spoil()
 		return ""
 	}
 	s := r.rest[:n]
@@ -146,33 +151,80 @@ func (r *recordReader) take(n uint64) string {
 	return s
 }
 
+// text reads a string or key.
+func (r *recordReader) text() string {
+	s := r.take(r.uvarint())
+	if !utf8.ValidString(s) {
+		r.spoil()
+	}
+	return s
+}
+
+func (r *recordReader) section(d *Document) *Value {
+	v := r.value(d.Timestamp, 0)
+	if v.Kind() != Object || d.Deleted {
+		r.spoil()
+	}
+	return v
+}
+
 func (r *recordReader) value(at int64, level int) *Value {
 	head := r.take(1)
-	if head == "" || Kind(head[0]) > Object || Kind(head[0]) == Null || level > maxRecordDepth {
-		r.bad, r.rest = true, ""
+	if head == "" || level > MaxDepth {
+		r.spoil()
 		return nil
 	}
 	k, stamp := Kind(head[0]), int64(0)
 	if k != Object {
 		stamp = at - r.varint()
 	}
+	var text string
+	var members []Member
 	switch k {
 	case Bool:
-		return newValue(Bool, stamp, boolText(r.take(1) == "\x01"), nil)
-	case Number, String:
-		return newValue(k, stamp, r.take(r.uvarint()), nil)
+		text = r.take(1)
+		if text != "\x00" && text != "\x01" {
+			r.spoil()
+		}
+		text = boolText(text == "\x01")
+	case Number:
+		if text = r.text(); !validNumber(text) {
+			r.spoil()
+		}
+	case String:
+		text = r.text()
+	case Array, Object:
+		members = r.members(k, at, level+1)
+	default: // a Null is never stored
+		r.spoil()
 	}
+	v := newValue(k, stamp, text, members)
+	if v.Stamp() != stamp {
+		r.spoil()
+	}
+	return v
+}
+
+func (r *recordReader) members(k Kind, at int64, level int) []Member {
 	n := r.uvarint()
-	if n > uint64(len(r.rest)) { // every member takes a byte at least
-		r.bad, r.rest = true, ""
+	if n > uint64(r.unclaimed) {
+		r.spoil()
 		return nil
 	}
+	r.unclaimed -= int(n)
 	members := make([]Member, n)
 	for i := range members {
-		if k == Object {
-			members[i].Key = r.take(r.uvarint())
+		if r.bad {
+			return nil
 		}
-		members[i].Value = r.value(at, level+1)
+		m := &members[i]
+		if k == Object {
+			m.Key = r.text()
+			if i > 0 && members[i-1].Key >= m.Key {
+				r.spoil()
+			}
+		}
+		m.Value = r.value(at, level)
 	}
-	return newValue(k, stamp, "", members)
+	return members
 }

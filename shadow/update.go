@@ -1,8 +1,6 @@
 package shadow
 
-import (
-	"strconv"
-)
+import "strconv"
 
 // Update is one request to change a document.
 type Update struct {
@@ -35,20 +33,74 @@ const (
 // bodyLevels is how far state's sections lie below the body: body and state.
 const bodyLevels = 2
 
+// check refuses what ParseUpdate would, for updates that were not parsed, and
+// what goes deeper than lim. Depth is looked at only in what the update brings:
+// the rest passed when it came.
+func (u *Update) check(lim Limits) error {
+	if err := u.Desired.check(messageDesiredObject, lim); err != nil {
+		return err
+	}
+	return u.Reported.check(messageReportedObject, lim)
+}
+
+func (s Section) check(notObject string, lim Limits) error {
+	switch s.Patch.Kind() {
+	case Null:
+		return nil
+	case Object:
+	default:
+		return &InvalidError{Message: notObject}
+	}
+	depth, nullInArray := s.Patch.measure(false)
+	if nullInArray {
+		return &InvalidError{Message: messageInvalidNode, Detail: "an array contains null"}
+	}
+	if depth > lim.Depth {
+		return &LimitError{Field: "depth", Limit: lim.Depth, Got: depth}
+	}
+	return nil
+}
+
+// quote makes a name of any length fit for a message.
+func quote(name string) string {
+	const most = 64
+	if len(name) > most {
+		name = name[:most] + "…"
+	}
+	return strconv.Quote(name)
+}
+
+// measure returns the levels of nesting of v itself, 0 for leaves and empty
+// containers, and whether a null lies in an array, or anywhere when inside one.
+func (v *Value) measure(inArray bool) (depth int, nullInArray bool) {
+	if len(v.members) == 0 {
+		return 0, inArray && v.Kind() == Null
+	}
+	inArray = inArray || v.Kind() == Array
+	for _, m := range v.members {
+		if m.Value == nil {
+			continue
+		}
+		below, null := m.Value.measure(inArray)
+		depth, nullInArray = max(depth, below), nullInArray || null
+	}
+	return 1 + depth, nullInArray
+}
+
 // ParseUpdate reads the body of an update request. Members other than state,
 // version, clientToken and origin are ignored, as the contract has it; within
 // state only desired and reported may be. An array may not contain null, at any
 // depth. Errors are *InvalidError and *LimitError.
 func ParseUpdate(body []byte, lim Limits) (*Update, error) {
-	root, err := parse(body, lim.withDefaults(), bodyLevels)
+	root, err := parseBody(body, lim)
 	if err != nil {
 		return nil, err
 	}
-	if root.Kind() != Object {
-		return nil, &InvalidError{Message: messageInvalidJSON, Detail: "the body must be an object"}
-	}
 	u := new(Update)
 	if err := u.readEnvelope(root); err != nil {
+		return nil, err
+	}
+	if err := u.readOrigin(root.Get("origin")); err != nil {
 		return nil, err
 	}
 	state := root.Get("state")
@@ -64,17 +116,18 @@ func ParseUpdate(body []byte, lim Limits) (*Update, error) {
 	for key, v := range state.Members() {
 		switch key {
 		case "desired":
-			u.Desired, err = readSection(v, messageDesiredObject)
+			u.Desired = readSection(v)
 		case "reported":
-			u.Reported, err = readSection(v, messageReportedObject)
+			u.Reported = readSection(v)
 		default:
-			err = &InvalidError{Message: messageInvalidNode, Detail: strconv.Quote(key)}
-		}
-		if err != nil {
-			return nil, err
+			return nil, &InvalidError{Message: messageInvalidNode, Detail: quote(key)}
 		}
 	}
-	u.Reported.Replace = u.Reported.Patch != nil && root.At("origin", "full").Text() == "true"
+	if err := u.check(lim.withDefaults()); err != nil {
+		return nil, err
+	}
+	full := root.At("origin", "full")
+	u.Reported.Replace = u.Reported.Patch != nil && full.Kind() == Bool && full.Text() == "true"
 	return u, nil
 }
 
@@ -85,11 +138,12 @@ type Request struct {
 }
 
 // ParseRequest reads the body of a get or delete request, which may be empty.
+// Members other than version and clientToken are ignored.
 func ParseRequest(body []byte, lim Limits) (*Request, error) {
 	if len(body) == 0 {
 		return &Request{}, nil
 	}
-	root, err := Parse(body, lim)
+	root, err := parseBody(body, lim)
 	if err != nil {
 		return nil, err
 	}
@@ -102,9 +156,9 @@ func ParseRequest(body []byte, lim Limits) (*Request, error) {
 
 func (u *Update) readEnvelope(root *Value) error {
 	if v := root.Get("version"); v.Kind() != Null {
-		n, err := strconv.ParseUint(v.Text(), 10, 64)
-		if err != nil || v.Kind() != Number {
-			return &InvalidError{Message: messageInvalidVersion}
+		n, ok := v.uint()
+		if !ok {
+			return &InvalidError{Message: messageInvalidVersion, Detail: "a whole number"}
 		}
 		u.Version = &n
 	}
@@ -114,40 +168,42 @@ func (u *Update) readEnvelope(root *Value) error {
 		}
 		u.ClientToken = v.Text()
 	}
-	if v := root.Get("origin"); v.Kind() != Null {
-		epoch, err1 := strconv.ParseUint(v.Get("bootEpoch").Text(), 10, 64)
-		seq, err2 := strconv.ParseUint(v.Get("seq").Text(), 10, 64)
-		if err1 != nil || err2 != nil || epoch == 0 {
-			return &InvalidError{Message: messageInvalidOrigin, Detail: "bootEpoch and seq must be numbers, bootEpoch from 1"}
-		}
-		u.Origin = Origin{BootEpoch: epoch, Seq: seq}
-	}
 	return nil
 }
 
-func readSection(v *Value, notObject string) (Section, error) {
-	switch v.Kind() {
-	case Null:
-		return Section{Present: true}, nil
-	case Object:
-		if nullInArray(v, false) {
-			return Section{}, &InvalidError{Message: messageInvalidNode, Detail: "an array contains null"}
-		}
-		return Section{Present: true, Patch: v}, nil
-	default:
-		return Section{}, &InvalidError{Message: notObject}
+func (u *Update) readOrigin(v *Value) error {
+	if v.Kind() == Null {
+		return nil
 	}
+	epoch, ok1 := v.Get("bootEpoch").uint()
+	seq, ok2 := v.Get("seq").uint()
+	if !ok1 || !ok2 || epoch == 0 {
+		return &InvalidError{Message: messageInvalidOrigin, Detail: "bootEpoch and seq must be whole numbers, bootEpoch from 1"}
+	}
+	u.Origin = Origin{BootEpoch: epoch, Seq: seq}
+	return nil
 }
 
-func nullInArray(v *Value, inside bool) bool {
+func (v *Value) uint() (uint64, bool) {
+	if v.Kind() != Number {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(v.text, 10, 64)
+	return n, err == nil
+}
+
+// readSection leaves what is neither null nor an Object for check to refuse.
+func readSection(v *Value) Section {
 	if v.Kind() == Null {
-		return inside
+		return Section{Present: true}
 	}
-	inside = inside || v.Kind() == Array
-	for _, m := range v.members {
-		if nullInArray(m.Value, inside) {
-			return true
-		}
+	return Section{Present: true, Patch: v}
+}
+
+func parseBody(body []byte, lim Limits) (*Value, error) {
+	root, err := parse(body, lim.withDefaults(), bodyLevels)
+	if err == nil && root.Kind() != Object {
+		err = &InvalidError{Message: messageInvalidJSON, Detail: "the body must be an object"}
 	}
-	return false
+	return root, err
 }

@@ -52,12 +52,12 @@ func (v *Value) Kind() Kind {
 }
 
 // Stamp returns the second since 1970 at which a leaf was last written, 0 when
-// it never was. Objects have no stamp of their own.
+// it never was. Objects have no stamp of their own. It holds ±2⁵⁵ seconds.
 func (v *Value) Stamp() int64 {
 	if v == nil {
 		return 0
 	}
-	return int64(v.meta >> kindBits)
+	return int64(v.meta) >> kindBits
 }
 
 // Text returns a String decoded, a Number as written, a Bool as true or false,
@@ -113,7 +113,3 @@ func (v *Value) Members() iter.Seq2[string, *Value] {
 		}
 	}
 }
-
-// container tells whether v is an Object or Array with members; only those
-// count as a level of nesting.
-func (v *Value) container() bool { return v.Len() > 0 }

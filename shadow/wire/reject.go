@@ -1,10 +1,9 @@
 package wire
 
 import (
+	"context"
 	"errors"
 	"strconv"
-
-	"github.com/tidwall/gjson"
 
 	"gnomon/shadow"
 )
@@ -64,6 +63,8 @@ func Rejection(err error) (code int, message string) {
 		return CodeConflict, MessageStale
 	case errors.Is(err, shadow.ErrNotFound):
 		return CodeNotFound, "No shadow exists"
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return CodeUnavailable, "Service unavailable; try again"
 	default:
 		return CodeInternal, "Internal service failure"
 	}
@@ -127,14 +128,4 @@ func AppendRejected(dst []byte, err error, now int64, token string) []byte {
 	dst = append(dst, `,"timestamp":`...)
 	dst = strconv.AppendInt(dst, now, 10)
 	return appendToken(dst, token)
-}
-
-// ClientToken finds the client token of a body that may be malformed, for its
-// rejection; "" when there is none worth repeating.
-func ClientToken(body []byte) string {
-	token := gjson.GetBytes(body, "clientToken")
-	if token.Type != gjson.String || len(token.Str) > 64 {
-		return ""
-	}
-	return token.Str
 }

@@ -20,23 +20,24 @@ func AppendGet(dst []byte, d *shadow.Document, now int64, token string) []byte {
 	return appendTail(dst, d.Version, now, token)
 }
 
-// appendMember appends a member of an object that may already have some, unless v is absent.
+// appendMember appends a section, or its metadata, unless it is absent.
 func appendMember(dst []byte, key string, v *shadow.Value, metadata bool) []byte {
 	if v == nil {
 		return dst
 	}
-	dst = append(shadow.AppendString(comma(dst), key), ':')
+	dst = appendKey(dst, key)
 	if metadata {
 		return v.AppendMetadata(dst)
 	}
 	return v.AppendJSON(dst)
 }
 
-func comma(dst []byte) []byte {
+// appendKey begins a member of an object that may already have some.
+func appendKey(dst []byte, key string) []byte {
 	if dst[len(dst)-1] != '{' {
 		dst = append(dst, ',')
 	}
-	return dst
+	return append(shadow.AppendString(dst, key), ':')
 }
 
 // appendTail closes an answer with version, timestamp and, when there is one,
@@ -67,25 +68,21 @@ func AppendAccepted(dst []byte, u *shadow.Update, d *shadow.Document) []byte {
 		return appendTail(dst, d.Version, d.Timestamp, u.ClientToken)
 	}
 	dst = append(dst, `{"state":{`...)
-	dst = appendEcho(dst, "desired", u.Desired, 0)
-	dst = appendEcho(dst, "reported", u.Reported, 0)
+	if u.Desired.Present {
+		dst = u.Desired.Patch.AppendJSON(appendKey(dst, "desired"))
+	}
+	if u.Reported.Present {
+		dst = u.Reported.Patch.AppendJSON(appendKey(dst, "reported"))
+	}
 	dst = append(dst, `},"metadata":{`...)
-	dst = appendEcho(dst, "desired", u.Desired, d.Timestamp)
-	dst = appendEcho(dst, "reported", u.Reported, d.Timestamp)
+	if u.Desired.Present {
+		dst = u.Desired.Patch.AppendMetadataAt(appendKey(dst, "desired"), d.Timestamp)
+	}
+	if u.Reported.Present {
+		dst = u.Reported.Patch.AppendMetadataAt(appendKey(dst, "reported"), d.Timestamp)
+	}
 	dst = append(dst, '}')
 	return appendTail(dst, d.Version, d.Timestamp, u.ClientToken)
-}
-
-// appendEcho appends a section as requested, or with a stamp its metadata.
-func appendEcho(dst []byte, key string, s shadow.Section, stamp int64) []byte {
-	if !s.Present {
-		return dst
-	}
-	dst = append(shadow.AppendString(comma(dst), key), ':')
-	if stamp != 0 {
-		return s.Patch.AppendMetadataAt(dst, stamp)
-	}
-	return s.Patch.AppendJSON(dst)
 }
 
 // AppendDelta appends an update/delta message.

@@ -1,9 +1,7 @@
 package wire
 
 import (
-	"bytes"
 	"encoding/json"
-	"strconv"
 
 	"gnomon/shadow"
 )
@@ -42,24 +40,13 @@ type SyncShadow struct {
 	ReportFull     bool            `json:"reportFull,omitempty"` // reported differs: send all of it
 }
 
-// DesiredPush tells a node of a change of desired. With Base 0 Patch is the
-// whole section, or absent when there is none; otherwise it is a merge patch
-// that leads from desired version Base to DesiredVersion.
-type DesiredPush struct {
-	Version        uint64          `json:"version"`
-	Base           uint64          `json:"base"`
-	DesiredVersion uint64          `json:"desiredVersion"`
-	Patch          json.RawMessage `json:"patch,omitempty"`
-	Deleted        bool            `json:"deleted,omitempty"`
-	Timestamp      int64           `json:"timestamp"`
-	Trace          string          `json:"traceparent,omitempty"` // W3C Trace Context
-}
-
 // Bounds of the messages of our own, in bytes.
 const (
 	MaxSyncBytes = 192 << 10 // below the broker's packet limit
 	MaxSynced    = 4096      // shadows in one request
 )
+
+const messageInvalidSync = "Invalid sync"
 
 // ParseSyncRequest reads a sync request.
 func ParseSyncRequest(body []byte) (*SyncRequest, error) {
@@ -69,37 +56,58 @@ func ParseSyncRequest(body []byte) (*SyncRequest, error) {
 	}
 	switch {
 	case r.BootEpoch == 0:
-		return nil, &shadow.InvalidError{Message: "Invalid sync", Detail: "bootEpoch must be 1 or more"}
+		return nil, &shadow.InvalidError{Message: messageInvalidSync, Detail: "bootEpoch must be 1 or more"}
 	case len(r.Shadows) > MaxSynced:
 		return nil, &shadow.LimitError{Field: "shadows", Limit: MaxSynced, Got: len(r.Shadows)}
 	}
 	for name := range r.Shadows {
 		if name != "" && !ValidShadow(name) {
-			return nil, &shadow.InvalidError{Message: "Invalid sync", Detail: "shadow name"}
+			return nil, &shadow.InvalidError{Message: messageInvalidSync, Detail: "shadow name"}
 		}
 	}
 	return r, nil
 }
 
 // ParseSyncReply reads a sync reply.
-func ParseSyncReply(body []byte) (*SyncReply, error) { return decode[SyncReply](body) }
+func ParseSyncReply(body []byte) (*SyncReply, error) {
+	r, err := decode[SyncReply](body)
+	if err != nil {
+		return nil, err
+	}
+	for name, s := range r.Shadows {
+		if name != "" && !ValidShadow(name) {
+			return nil, &shadow.InvalidError{Message: messageInvalidSync, Detail: "shadow name"}
+		}
+		if s.Desired, err = section(s.Desired); err != nil {
+			return nil, err
+		}
+		r.Shadows[name] = s
+	}
+	return r, nil
+}
 
-// ParseDesiredPush reads a desired push.
-func ParseDesiredPush(body []byte) (*DesiredPush, error) { return decode[DesiredPush](body) }
-
+// decode reads one JSON value. Members it doesn't know are ignored, so that
+// cloud and edge can be upgraded one after the other.
 func decode[T any](body []byte) (*T, error) {
 	if len(body) > 2*MaxSyncBytes {
 		return nil, &shadow.LimitError{Field: "body", Limit: 2 * MaxSyncBytes, Got: len(body)}
 	}
 	v := new(T)
-	dec := json.NewDecoder(bytes.NewReader(body))
-	if err := dec.Decode(v); err != nil {
+	if err := json.Unmarshal(body, v); err != nil {
 		return nil, &shadow.InvalidError{Message: "Invalid JSON", Detail: err.Error()}
 	}
-	if dec.More() {
-		return nil, &shadow.InvalidError{Message: "Invalid JSON", Detail: "text after the value"}
-	}
 	return v, nil
+}
+
+// section checks that a raw section or patch is an object; null is absent.
+func section(raw json.RawMessage) (json.RawMessage, error) {
+	switch {
+	case len(raw) == 0, string(raw) == "null":
+		return nil, nil
+	case raw[0] != '{':
+		return nil, &shadow.InvalidError{Message: messageInvalidSync, Detail: "a section must be an object"}
+	}
+	return raw, nil
 }
 
 // Append appends the message as JSON. Its content is ours, so that it can't fail.
@@ -108,28 +116,10 @@ func (r *SyncRequest) Append(dst []byte) []byte { return appendJSON(dst, r) }
 // Append appends the message as JSON.
 func (r *SyncReply) Append(dst []byte) []byte { return appendJSON(dst, r) }
 
-// Append appends the message as JSON.
-func (p *DesiredPush) Append(dst []byte) []byte { return appendJSON(dst, p) }
-
 func appendJSON(dst []byte, v any) []byte {
 	text, err := json.Marshal(v)
 	if err != nil {
 		panic("wire: a raw message that is no JSON: " + err.Error()) // only our own encoders fill them
 	}
 	return append(dst, text...)
-}
-
-// AppendReport appends an update that reports: patch merged into reported, or
-// in place of all of it when full, ordered by origin.
-func AppendReport(dst []byte, patch *shadow.Value, origin shadow.Origin, full bool, token string) []byte {
-	dst = append(dst, `{"state":{"reported":`...)
-	dst = patch.AppendJSON(dst)
-	dst = append(dst, `},"origin":{"bootEpoch":`...)
-	dst = strconv.AppendUint(dst, origin.BootEpoch, 10)
-	dst = append(dst, `,"seq":`...)
-	dst = strconv.AppendUint(dst, origin.Seq, 10)
-	if full {
-		dst = append(dst, `,"full":true`...)
-	}
-	return appendToken(append(dst, '}'), token)
 }
