@@ -12,6 +12,7 @@ import (
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gnomon/cloud/identity"
@@ -138,9 +139,14 @@ func (b *Broker) Run(ctx context.Context) error {
 		return fmt.Errorf("broker: %w", err)
 	}
 	<-ctx.Done()
-	err := b.server.Close()
-	b.listener.wait()
-	return err
+	b.listener.shutdown(func() {
+		for _, cl := range b.server.Clients.GetAll() {
+			if !cl.Net.Inline {
+				_ = b.server.DisconnectClient(cl, packets.ErrServerShuttingDown) // it may have left already
+			}
+		}
+	})
+	return b.server.Close()
 }
 
 // Publish implements twin.Publisher: quality of service 1, to whoever

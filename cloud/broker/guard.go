@@ -23,11 +23,12 @@ type guard struct {
 
 	mu       sync.Mutex
 	halfOpen map[string]int // connections without a CONNECT, by address
+	open     map[*guardedConn]bool
 	closed   bool
 }
 
 func newGuard(cfg Config, b *Broker) *guard {
-	return &guard{cfg: cfg, broker: b, halfOpen: make(map[string]int)}
+	return &guard{cfg: cfg, broker: b, halfOpen: make(map[string]int), open: make(map[*guardedConn]bool)}
 }
 
 func (g *guard) bind() error {
@@ -72,8 +73,9 @@ func (g *guard) Serve(establish listeners.EstablishFn) {
 			continue
 		}
 		c := newGuardedConn(conn, g.cfg, g.broker.metrics, func() { g.established(address) })
-		g.conns.Add(1)
-		go g.serve(establish, c)
+		if g.track(c) {
+			go g.serve(establish, c)
+		}
 	}
 }
 
@@ -109,8 +111,7 @@ func (g *guard) established(address string) {
 
 // serve runs one connection and survives whatever its packets do to mochi.
 func (g *guard) serve(establish listeners.EstablishFn, c *guardedConn) {
-	defer g.conns.Done()
-	defer c.Close()
+	defer g.untrack(c)
 	defer c.connected() // gives the half-open place back if CONNECT never came
 	defer func() {
 		cause := recover()
@@ -152,22 +153,46 @@ func (b *Broker) sessionOf(c *guardedConn) *session {
 	return c.session
 }
 
-// Close implements listeners.Listener: it stops accepting, lets mochi tell its
-// clients, and ends what is left.
-func (g *guard) Close(closeClients listeners.CloseFn) {
+// track takes a connection in, unless the guard is closed.
+func (g *guard) track(c *guardedConn) bool {
 	g.mu.Lock()
-	closed := g.closed
-	g.closed = true
-	g.mu.Unlock()
-	if closed {
-		return
+	defer g.mu.Unlock()
+	if g.closed {
+		c.Close()
+		return false
 	}
-	g.listener.Close()
-	closeClients(g.ID())
+	g.open[c] = true
+	g.conns.Add(1)
+	return true
 }
 
-// wait returns when the last connection has ended.
-func (g *guard) wait() { g.conns.Wait() }
+func (g *guard) untrack(c *guardedConn) {
+	c.Close()
+	g.mu.Lock()
+	delete(g.open, c)
+	g.mu.Unlock()
+	g.conns.Done()
+}
+
+// shutdown stops accepting, tells the clients, and returns when the last
+// connection has ended. Only then may mochi be closed: it counts connections in
+// while it waits for them.
+func (g *guard) shutdown(tell func()) {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	g.listener.Close()
+	tell()
+	g.mu.Lock()
+	for c := range g.open {
+		c.Close()
+	}
+	g.mu.Unlock()
+	g.conns.Wait()
+}
+
+// Close implements listeners.Listener; shutdown has done the work.
+func (g *guard) Close(listeners.CloseFn) {}
 
 var _ listeners.Listener = (*guard)(nil)
 
