@@ -81,7 +81,14 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 }
 
 // OnSessionEstablished ends the connection's being half-open.
+//
+// It also takes mochi's send quota away, which means "no quota" to mochi: with
+// one, every packet received makes mochi look for messages held back, under a
+// read lock that it takes twice (Inflight.NextImmediate, GetAll). A publish that
+// waits for the write lock in between stops both for good, and with them the
+// committer that publishes. MaximumInflight bounds what is outstanding instead.
 func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
+	cl.State.Inflight.ResetSendQuota(0)
 	if s := h.broker.session(cl); s != nil {
 		s.conn.connected()
 	}
