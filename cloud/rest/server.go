@@ -96,18 +96,22 @@ func New(cfg Config) *Server {
 	cfg.Metrics.MustRegister(s.requests)
 	s.echo.HideBanner, s.echo.HidePort = true, true
 	s.echo.HTTPErrorHandler = s.fail
-	s.echo.Use(s.count, middleware.Recover(), s.refuseEncodedSlash)
+	s.echo.Pre(s.decodePath)
+	s.echo.Use(s.count, middleware.Recover())
 	s.api = humaecho.NewV4(s.echo, apiConfig(cfg.Version))
 	s.routes()
 	return s
 }
 
-// refuseEncodedSlash keeps %2F from smuggling a separator past the router.
-func (s *Server) refuseEncodedSlash(next echo.HandlerFunc) echo.HandlerFunc {
+// decodePath has the router see decoded paths: SDKs send the colon of a name as
+// %3A. An encoded slash, which would then look like a separator, is refused.
+func (s *Server) decodePath(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if raw := c.Request().URL.RawPath; strings.Contains(strings.ToLower(raw), "%2f") {
+		u := c.Request().URL
+		if strings.Contains(strings.ToLower(u.RawPath), "%2f") {
 			return echo.NewHTTPError(http.StatusBadRequest, "an encoded slash is not allowed in the path")
 		}
+		u.RawPath = ""
 		return next(c)
 	}
 }
