@@ -89,7 +89,7 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, out a
 		return fmt.Errorf("%s %s: an answer of more than %d bytes", method, path, maxBody)
 	}
 	if resp.StatusCode >= 300 {
-		return &StatusError{Request: method + " " + path, Status: resp.StatusCode, Body: string(answer[:min(len(answer), 512)])}
+		return &StatusError{Request: method + " " + path, Status: resp.StatusCode, Body: string(bytes.TrimSpace(answer[:min(len(answer), 512)]))}
 	}
 	if err := json.Unmarshal(answer, out); err != nil {
 		return fmt.Errorf("%s %s: decode the answer: %w", method, path, err)

@@ -61,9 +61,10 @@ func (c Config) validate() error {
 // startKills is the share of kills that hit the cloud while it is starting.
 const startKills = 0.2
 
-// Report is what an experiment found. It held if Violated is 0.
+// Report is what an experiment found.
 type Report struct {
 	Experiment string          `json:"experiment"`
+	Complete   bool            `json:"complete"` // all kills done and the end judged
 	Seed       uint64          `json:"seed"`
 	Updaters   int             `json:"updaters"`
 	Shadows    int             `json:"shadows"`
@@ -78,8 +79,8 @@ type Report struct {
 	Machine    figures.Machine `json:"machine"`
 }
 
-// OK reports whether every promise held.
-func (r *Report) OK() bool { return r.Violated == 0 }
+// OK reports whether every promise held to the end.
+func (r *Report) OK() bool { return r.Complete && r.Violated == 0 }
 
 // experiment is one run.
 type experiment struct {
@@ -115,6 +116,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	if err != nil {
 		return r, fmt.Errorf("crash experiment, seed %d: %w", cfg.Seed, err)
 	}
+	r.Complete = true
 	return r, nil
 }
 
@@ -303,9 +305,12 @@ func (r *Report) WriteText(w io.Writer) {
 	for _, v := range r.Violations {
 		fmt.Fprintf(w, "VIOLATION    %s\n", v)
 	}
-	if r.OK() {
+	switch {
+	case r.OK():
 		fmt.Fprintln(w, "result       held: nothing acknowledged was lost, no version was used twice")
-	} else {
+	case r.Violated > 0:
 		fmt.Fprintf(w, "result       BROKEN: %d violations\n", r.Violated)
+	default:
+		fmt.Fprintln(w, "result       INCOMPLETE: the experiment could not be carried out to its end")
 	}
 }

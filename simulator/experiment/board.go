@@ -15,8 +15,9 @@ type target struct{ node, app string }
 type board struct {
 	mu      sync.Mutex
 	cells   map[target]*cell
-	open    int           // written or unwritten, not converged
-	changed chan struct{} // signalled when open or seen changes
+	open    int           // not converged
+	lost    int           // of these, not written
+	changed chan struct{} // signalled when one of the two changes
 }
 
 type cell struct {
@@ -44,7 +45,7 @@ func (b *board) begin() {
 	for _, c := range b.cells {
 		c.want, c.done = 0, false
 	}
-	b.open = len(b.cells)
+	b.open, b.lost = len(b.cells), 0
 }
 
 // wrote notes that the write of t was answered with this desired version.
@@ -69,6 +70,14 @@ func (b *board) saw(t target, version uint64, at time.Time, polled bool) {
 	b.settle(c)
 }
 
+// gaveUp notes that t was not written: it will not converge in this round.
+func (b *board) gaveUp() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lost++
+	b.signal()
+}
+
 func (b *board) settle(c *cell) {
 	if c.done || c.want == 0 || c.seen < c.want {
 		return
@@ -77,20 +86,25 @@ func (b *board) settle(c *cell) {
 	// The event may overtake the answer to the write.
 	c.converged = max(0, c.seenAt.Sub(c.wroteAt))
 	b.open--
+	b.signal()
+}
+
+func (b *board) signal() {
 	select {
 	case b.changed <- struct{}{}:
 	default:
 	}
 }
 
-// left returns how many targets have not converged.
-func (b *board) left() int {
+// left returns how many targets have not converged, and how many of those never
+// will, because they were not written.
+func (b *board) left() (open, lost int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.open
+	return b.open, b.lost
 }
 
-// unsettled returns the targets that have been written and not converged.
+// unsettled returns the targets that have not converged.
 func (b *board) unsettled() []target {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -117,13 +131,6 @@ func (b *board) results(times []time.Duration) ([]time.Duration, int) {
 		}
 	}
 	return times, polled
-}
-
-// want returns the desired version that t shall have converged at.
-func (b *board) want(t target) uint64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.cells[t].want
 }
 
 // event takes over one event of the cloud.

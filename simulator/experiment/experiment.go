@@ -136,9 +136,9 @@ func (x *run) round(ctx context.Context, round int) error {
 	timer := time.NewTimer(quiet)
 	defer timer.Stop()
 	for {
-		left := x.board.left()
+		left, lost := x.board.left()
 		x.cfg.Progress(Progress{stage, len(x.targets) - left, len(x.targets)})
-		if left == 0 {
+		if left == lost {
 			break
 		}
 		select {
@@ -183,6 +183,7 @@ func (x *run) write(ctx context.Context, round int) {
 			if err != nil {
 				x.report.Errors++
 				x.failures[t] = err
+				x.board.gaveUp()
 				return nil
 			}
 			delete(x.failures, t)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -45,6 +46,13 @@ func (o *ownCloud) release(keep bool, stderr io.Writer) {
 		return
 	}
 	o.remove()
+}
+
+// worthKeeping reports whether a failure may have left its cause in the cloud's
+// data or log.
+func worthKeeping(err error) bool {
+	var usage usageError
+	return err != nil && !errors.As(err, &usage) && !errors.Is(err, context.Canceled)
 }
 
 // start starts the cloud and waits until it serves.

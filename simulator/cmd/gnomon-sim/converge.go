@@ -60,7 +60,7 @@ Exit codes: 0 all converged, 1 not all did or it could not run, 2 usage,
 	f.StringVar(&o.HTTP, "http", "", "URL of a running cloud's REST API")
 	f.BoolVar(&o.startCloud, "start-cloud", false, "start a cloud of its own (the default without --mqtt and --http)")
 	f.StringVar(&o.cloudBin, "cloud-bin", "", "gnomon binary to start (default: the one beside this program)")
-	f.BoolVar(&o.keep, "keep", false, "keep the data and log of the cloud started here")
+	f.BoolVar(&o.keep, "keep", false, "keep the data and log of the cloud started here; a failure keeps them too")
 	f.StringVar(&o.Prefix, "prefix", "sim", "what the nodes' names begin with")
 	f.DurationVar(&o.Delay, "delay", 50*time.Millisecond, "mean time a node takes to apply a change; "+experiment.DelayDistribution)
 	f.Float64Var(&o.FaultRate, "fault-rate", 0.01, "share of reports that meet a fault: cut just before, cut just after, apply fails once")
@@ -75,7 +75,7 @@ Exit codes: 0 all converged, 1 not all did or it could not run, 2 usage,
 // randomSeed is short enough to be typed again.
 func randomSeed() uint64 { return uint64(rand.Uint32()) }
 
-func converge(cmd *cobra.Command, o convergeOptions, stdout, stderr io.Writer) error {
+func converge(cmd *cobra.Command, o convergeOptions, stdout, stderr io.Writer) (failure error) {
 	if err := checkFormat(o.output); err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func converge(cmd *cobra.Command, o convergeOptions, stdout, stderr io.Writer) e
 		if err != nil {
 			return err
 		}
-		defer func() { cloud.release(o.keep, stderr) }()
+		defer func() { cloud.release(o.keep || worthKeeping(failure), stderr) }()
 		o.MQTT, o.HTTP = cloud.cfg.MQTT, "http://"+cloud.cfg.HTTP
 		if err := o.Validate(); err != nil {
 			return usageError{err}

@@ -50,12 +50,12 @@ Exit codes: 0 all promises held, 1 one was broken or it could not run, 2 usage,
 	f.DurationVar(&o.Pause, "pause", 0, "mean pause of an updater between two writes")
 	f.Uint64Var(&o.Seed, "seed", 0, "seed of every random choice (default: random, printed)")
 	f.StringVar(&o.cloudBin, "cloud-bin", "", "gnomon binary to start (default: the one beside this program)")
-	f.BoolVar(&o.keep, "keep", false, "keep the cloud's data and log")
+	f.BoolVar(&o.keep, "keep", false, "keep the cloud's data and log; a failure keeps them too")
 	f.StringVarP(&o.output, "output", "o", "table", "table or json")
 	return cmd
 }
 
-func crashes(cmd *cobra.Command, o crashOptions, stdout, stderr io.Writer) error {
+func crashes(cmd *cobra.Command, o crashOptions, stdout, stderr io.Writer) (failure error) {
 	if err := checkFormat(o.output); err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func crashes(cmd *cobra.Command, o crashOptions, stdout, stderr io.Writer) error
 	if err != nil {
 		return err
 	}
-	defer func() { cloud.release(o.keep, stderr) }()
+	defer func() { cloud.release(o.keep || worthKeeping(failure), stderr) }()
 	o.Cloud = cloud.cfg
 	fmt.Fprintf(stderr, "gnomon-sim: killing %s cloud --dev %d times, seed %d\n", cloud.cfg.Binary, o.Kills, o.Seed)
 	bars := newProgress(stderr)

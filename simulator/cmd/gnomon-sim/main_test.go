@@ -51,6 +51,7 @@ func TestHelpGoesToStdout(t *testing.T) {
 }
 
 func TestACloudThatCannotStartIsExplained(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir()) // a failure keeps the log
 	code, stdout, stderr := call(t.Context(), "--cloud-bin", "/bin/false", "--nodes", "1")
 	if code != exitFailed || !strings.Contains(stderr, "exited") || stdout != "" {
 		t.Errorf("exit %d, stdout %q, stderr %q", code, stdout, stderr)
@@ -58,8 +59,9 @@ func TestACloudThatCannotStartIsExplained(t *testing.T) {
 }
 
 func TestStartsItsOwnCloudAndLeavesNothingBehind(t *testing.T) {
+	binary := cloudtest.Binary(t)
 	t.Setenv("TMPDIR", t.TempDir())
-	code, stdout, stderr := call(t.Context(), "--nodes", "20", "--delay", "1ms", "--seed", "7", "-o", "json", "--cloud-bin", cloudtest.Binary(t))
+	code, stdout, stderr := call(t.Context(), "--nodes", "20", "--delay", "1ms", "--seed", "7", "-o", "json", "--cloud-bin", binary)
 	var r experiment.Report
 	if err := json.Unmarshal([]byte(stdout), &r); err != nil {
 		t.Fatalf("exit %d, stdout %q, stderr %q: %v", code, stdout, stderr, err)
