@@ -13,17 +13,10 @@ import "strings"
 // What is taken from patch is copied out of its text, so that a document never
 // keeps a request's buffer alive.
 func Merge(base, patch *Value, stamp int64) *Value {
-	switch patch.Kind() {
-	case Null:
-		return nil
-	case Object:
-		if base.Kind() == Object {
-			return mergeObjects(base, patch, stamp)
-		}
-		return adopt(patch, stamp)
-	default:
-		return adopt(patch, stamp)
+	if base.Kind() == Object && patch.Kind() == Object {
+		return mergeObjects(base, patch, stamp)
 	}
+	return adopt(patch, stamp, false)
 }
 
 // mergeObjects joins two sorted lists of members.
@@ -54,34 +47,37 @@ func mergeObjects(base, patch *Value, stamp int64) *Value {
 }
 
 func appendNew(out []Member, m Member, stamp int64) []Member {
-	if v := Merge(nil, m.Value, stamp); v != nil {
+	if v := adopt(m.Value, stamp, false); v != nil {
 		return append(out, Member{strings.Clone(m.Key), v})
 	}
 	return out
 }
 
-// adopt copies a value out of a patch: stamped, without the nulls of objects.
-func adopt(v *Value, stamp int64) *Value {
+// adopt copies a value out of a patch and stamps it. Members that are null
+// vanish, except inside an array, which is copied as it is.
+func adopt(v *Value, stamp int64, inArray bool) *Value {
 	switch v.Kind() {
 	case Object:
 		members := make([]Member, 0, len(v.members))
 		for _, m := range v.members {
-			members = appendNew(members, m, stamp)
+			if own := adopt(m.Value, stamp, inArray); own != nil {
+				members = append(members, Member{strings.Clone(m.Key), own})
+			}
 		}
 		return newValue(Object, 0, "", members)
 	case Array:
-		members := make([]Member, len(v.members))
+		elems := make([]Member, len(v.members))
 		for i, m := range v.members {
-			if m.Value.Kind() != Null {
-				m.Value = adopt(m.Value, stamp)
-			}
-			members[i] = m
+			elems[i].Value = adopt(m.Value, stamp, true)
 		}
-		return newValue(Array, stamp, "", members)
+		return newValue(Array, stamp, "", elems)
+	case Null:
+		if inArray {
+			return newValue(Null, stamp, "", nil)
+		}
+		return nil
 	case Bool:
 		return newValue(Bool, stamp, boolText(v.text == "true"), nil)
-	case Null:
-		return nil
 	default:
 		return newValue(v.Kind(), stamp, strings.Clone(v.text), nil)
 	}
