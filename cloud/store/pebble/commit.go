@@ -68,7 +68,16 @@ func (s *Store) commit(group []change) {
 	}
 }
 
-func (s *Store) write(group []change) error {
+func (s *Store) write(group []change) (err error) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case fatal:
+			err = r
+		default:
+			panic(r)
+		}
+	}()
 	batch := s.db.NewBatch()
 	defer batch.Close()
 	var key []byte

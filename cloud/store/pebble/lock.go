@@ -33,5 +33,12 @@ func (l logger) Errorf(format string, args ...any) {
 
 func (l logger) Fatalf(format string, args ...any) {
 	l.log.Error("pebble gave up", "message", fmt.Sprintf(format, args...))
-	panic("pebble: " + fmt.Sprintf(format, args...))
+	panic(fatal(fmt.Sprintf(format, args...)))
 }
+
+// fatal is pebble's verdict that it can't go on, for instance because a sync
+// failed. From a commit it is recovered and breaks the store; from pebble's own
+// goroutines it ends the process, since what is on disk is no longer known.
+type fatal string
+
+func (f fatal) Error() string { return "pebble: " + string(f) }

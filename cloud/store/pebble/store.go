@@ -138,8 +138,14 @@ func (s *Store) Err() error {
 	return nil
 }
 
-// Close closes the database. Run must have ended, or never begun.
-func (s *Store) Close() error { return s.db.Close() }
+// Close closes the database. Run must have ended, or never begun. A broken store
+// is left as it is: pebble holds its locks, and its log says what happened.
+func (s *Store) Close() error {
+	if s.Err() != nil {
+		return nil
+	}
+	return s.db.Close()
+}
 
 // Bytes returns the space the database takes on disk.
 func (s *Store) Bytes() uint64 { return s.db.Metrics().DiskSpaceUsage() }
