@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -54,8 +55,9 @@ type Store struct {
 	log  *slog.Logger
 	lock *os.File
 
+	epoch atomic.Uint64
+
 	mu          sync.Mutex // one change at a time
-	epoch       uint64
 	quarantined int
 }
 
@@ -123,21 +125,17 @@ type epochRecord struct {
 }
 
 // BootEpoch returns the number of this start. It orders this node's reports.
-func (s *Store) BootEpoch() uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.epoch
-}
+func (s *Store) BootEpoch() uint64 { return s.epoch.Load() }
 
 // RaiseEpoch makes the boot epoch at least e. It is for a node that lost its
 // disk and finds that the cloud remembers more starts than it does itself.
 func (s *Store) RaiseEpoch(e uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e <= s.epoch {
+	e = min(e, maxEpoch)
+	if e <= s.epoch.Load() {
 		return nil
 	}
-	e = min(e, maxEpoch)
 	data, err := json.Marshal(epochRecord{e})
 	if err != nil {
 		return err
@@ -145,7 +143,7 @@ func (s *Store) RaiseEpoch(e uint64) error {
 	if err := s.put([]Record{{kindNode, "epoch", data}}); err != nil {
 		return err
 	}
-	s.epoch = e
+	s.epoch.Store(e)
 	return nil
 }
 
