@@ -59,13 +59,29 @@ func ParseSyncRequest(body []byte) (*SyncRequest, error) {
 		return nil, &shadow.InvalidError{Message: messageInvalidSync, Detail: "bootEpoch must be 1 or more"}
 	case len(r.Shadows) > MaxSynced:
 		return nil, &shadow.LimitError{Field: "shadows", Limit: MaxSynced, Got: len(r.Shadows)}
+	case len(r.ClientToken) > maxToken:
+		return nil, &shadow.InvalidError{Message: "Invalid clientToken", Detail: "a string of at most 64 bytes"}
 	}
-	for name := range r.Shadows {
-		if name != "" && !ValidShadow(name) {
-			return nil, &shadow.InvalidError{Message: messageInvalidSync, Detail: "shadow name"}
+	for name, state := range r.Shadows {
+		if err := checkName(name); err != nil {
+			return nil, err
+		}
+		if len(state.Reported) > digestLength {
+			return nil, &shadow.LimitError{Field: "reported", Limit: digestLength, Got: len(state.Reported)}
 		}
 	}
 	return r, nil
+}
+
+// digestLength is that of shadow.Digest.
+const digestLength = 16
+
+// checkName refuses what is no shadow's name; "" is the classic shadow's.
+func checkName(name string) error {
+	if name == "" || ValidShadow(name) {
+		return nil
+	}
+	return &shadow.InvalidError{Message: messageInvalidSync, Detail: "not a shadow's name: 1 to 64 of [$a-zA-Z0-9:_-]"}
 }
 
 // ParseSyncReply reads a sync reply.
@@ -75,8 +91,8 @@ func ParseSyncReply(body []byte) (*SyncReply, error) {
 		return nil, err
 	}
 	for name, s := range r.Shadows {
-		if name != "" && !ValidShadow(name) {
-			return nil, &shadow.InvalidError{Message: messageInvalidSync, Detail: "shadow name"}
+		if err := checkName(name); err != nil {
+			return nil, err
 		}
 		if s.Desired, err = section(s.Desired); err != nil {
 			return nil, err
@@ -92,9 +108,12 @@ func decode[T any](body []byte) (*T, error) {
 	if len(body) > 2*MaxSyncBytes {
 		return nil, &shadow.LimitError{Field: "body", Limit: 2 * MaxSyncBytes, Got: len(body)}
 	}
-	v := new(T)
-	if err := json.Unmarshal(body, v); err != nil {
+	var v *T
+	if err := json.Unmarshal(body, &v); err != nil {
 		return nil, &shadow.InvalidError{Message: "Invalid JSON", Detail: err.Error()}
+	}
+	if v == nil {
+		return nil, &shadow.InvalidError{Message: "Invalid JSON", Detail: "the body must be an object"}
 	}
 	return v, nil
 }

@@ -61,14 +61,18 @@ func ParseTopic(topic string) (t Topic, ok bool) {
 	return t, true
 }
 
-// Reserved tells whether a topic lies in the space of shadows, so that only the
-// service may publish to it unless ParseTopic knows it as a request.
+// Reserved tells whether only the service may publish to a topic unless
+// ParseTopic knows it as a request: all below $aws/, and the shadow topics
+// without that prefix.
 func Reserved(topic string) bool {
-	rest := strings.TrimPrefix(topic, awsPrefix)
-	if !strings.HasPrefix(rest, thingsLevel) {
-		return strings.HasPrefix(topic, awsPrefix)
+	if strings.HasPrefix(topic, awsPrefix) {
+		return true
 	}
-	_, rest, ok := strings.Cut(rest[len(thingsLevel):], "/")
+	rest, ok := strings.CutPrefix(topic, thingsLevel)
+	if !ok {
+		return false
+	}
+	_, rest, ok = strings.Cut(rest, "/")
 	return ok && (rest == "shadow" || strings.HasPrefix(rest, "shadow/"))
 }
 
