@@ -118,6 +118,7 @@ func (f *fleet) account(r *Report) {
 		r.Faults.FailedApply += c.FailedApply.Load()
 		r.Reports += c.Reports.Load()
 		r.Syncs += c.Syncs.Load()
+		r.Unanswered += c.Unanswered.Load()
 		r.Errors += c.Rejected.Load() + c.Errors.Load()
 		if d := c.ConnectNanos.Load(); d > 0 {
 			connect = append(connect, time.Duration(d))

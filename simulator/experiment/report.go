@@ -90,7 +90,7 @@ func (r *Report) WriteText(w io.Writer) {
 	latency("convergence", r.Convergence, fmt.Sprintf("200 to committed report, applying included: %.0f ms, %s", r.DelayMeanMs, r.Delay))
 	traffic("messages", r.Traffic.MessagesUp, r.Traffic.MessagesDown)
 	traffic("bytes", r.Traffic.BytesUp, r.Traffic.BytesDown)
-	line("link", "%d reconnects, %d failed connects, %d syncs, %d reports", r.Reconnects, r.FailedConnects, r.Syncs, r.Reports)
+	line("link", "%d reconnects, %d failed connects, %d syncs (%d unanswered), %d reports", r.Reconnects, r.FailedConnects, r.Syncs, r.Unanswered, r.Reports)
 	line("faults", "%d cut before a report, %d cut after one, %d failed to apply once; rate %g", r.Faults.CutBefore, r.Faults.CutAfter, r.Faults.FailedApply, r.FaultRate)
 	line("errors", "%d", r.Errors)
 	if r.Polled > 0 {

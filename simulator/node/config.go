@@ -23,7 +23,7 @@ type Config struct {
 	BootEpoch    uint64                         // must grow from run to run; default 1
 	KeepAlive    time.Duration                  // default 60 s
 	SyncInterval time.Duration                  // between syncs, jittered by ±20 %; default 60 s
-	Timeout      time.Duration                  // of a handshake or a write; default 20 s
+	Timeout      time.Duration                  // of a handshake, a write, the answer to a sync; default 20 s
 	BackoffMin   time.Duration                  // before the first reconnect; default 200 ms
 	BackoffMax   time.Duration                  // between reconnects; default 30 s
 	Delay        func(*rand.Rand) time.Duration // what applying takes; default none
@@ -61,6 +61,7 @@ type Counters struct {
 	Connects     atomic.Int64 // sessions that got as far as a SUBACK
 	Failures     atomic.Int64 // attempts that did not
 	Syncs        atomic.Int64 // answered syncs
+	Unanswered   atomic.Int64 // syncs without an answer in time: the connection was given up
 	Reports      atomic.Int64 // reports sent
 	Rejected     atomic.Int64 // reports the cloud refused
 	Errors       atomic.Int64 // anything else that should not happen

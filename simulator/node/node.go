@@ -143,6 +143,8 @@ func (n *Node) session(ctx context.Context) (synced bool, err error) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Disconnect() })
 	defer stop()
 	defer n.offline(conn)
+	patience := time.AfterFunc(n.cfg.Timeout, func() { _ = conn.Close() }) // for the SUBACK
+	defer patience.Stop()
 	for {
 		p, err := conn.Next()
 		if err != nil {
@@ -150,6 +152,7 @@ func (n *Node) session(ctx context.Context) (synced bool, err error) {
 		}
 		switch p.Type {
 		case mqtt.SUBACK:
+			patience.Stop()
 			err = n.subscribed(conn, p, began)
 		case mqtt.PUBLISH:
 			err = n.received(conn, p)

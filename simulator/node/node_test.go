@@ -109,6 +109,17 @@ func TestALostAnswerIsMendedByTheSync(t *testing.T) {
 	}
 }
 
+func TestAnUnansweredSyncGivesTheConnectionUp(t *testing.T) {
+	c := newCloud(t, "n1")
+	c.deaf = 2
+	n := c.start(Config{Timeout: 100 * time.Millisecond})
+	if connects, unanswered := n.Counters.Connects.Load(), n.Counters.Unanswered.Load(); connects != 3 || unanswered != 2 {
+		t.Errorf("%d connections, %d syncs unanswered; want 3 and 2", connects, unanswered)
+	}
+	c.desire(web, `{"component":"web@1"}`, false)
+	c.await("convergence", converged(web))
+}
+
 func TestDeletedApplicationsAreForgotten(t *testing.T) {
 	c := newCloud(t, "n1")
 	c.start(Config{})

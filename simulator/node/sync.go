@@ -49,7 +49,7 @@ func (n *Node) sync() error {
 		return nil
 	}
 	n.asked = q
-	n.syncAfter(n.jittered(n.cfg.SyncInterval))
+	n.syncAfter(n.cfg.Timeout)
 	return err
 }
 
@@ -58,8 +58,9 @@ func (n *Node) jittered(d time.Duration) time.Duration {
 	return d*4/5 + time.Duration(n.random.Int64N(int64(d*2/5)+1))
 }
 
-// syncAfter sets when the next sync goes out if nothing leads to one before. An
-// answer that never came is given up then.
+// syncAfter sets when the next sync goes out if nothing leads to one before. If
+// the last one is still unanswered then, the connection counts as lost: it may
+// live as a connection and reach nobody.
 func (n *Node) syncAfter(d time.Duration) {
 	if n.resync != nil {
 		n.resync.Stop()
@@ -71,9 +72,14 @@ func (n *Node) syncAfter(d time.Duration) {
 		if n.ended || n.conn == nil || n.conn != conn {
 			return
 		}
-		n.asked = nil
-		if err := n.sync(); err != nil {
+		if n.asked != nil {
+			n.Counters.Unanswered.Add(1)
+			n.problem = fmt.Errorf("sync unanswered within %s", n.cfg.Timeout)
 			_ = conn.Close() // its reader finds out and reconnects
+			return
+		}
+		if err := n.sync(); err != nil {
+			_ = conn.Close()
 		}
 	})
 }
@@ -90,6 +96,7 @@ func (n *Node) answered(payload []byte) error {
 	}
 	n.asked, n.synced = nil, true
 	n.Counters.Syncs.Add(1)
+	n.syncAfter(n.jittered(n.cfg.SyncInterval))
 	for name, r := range n.replicas {
 		if stated, ok := q.held[name]; ok && r.flight == stated.flight {
 			// What was in flight when the sync went out has met its fate by now:
