@@ -35,6 +35,7 @@ type Report struct {
 	Syncs          int64           `json:"syncs"`
 	Reconnects     int64           `json:"reconnects"`
 	FailedConnects int64           `json:"failedConnects"`
+	Unanswered     int64           `json:"unansweredSyncs"` // connections given up because they reached nobody
 	Faults         Faults          `json:"faults"`
 	Errors         int64           `json:"errors"` // nodes' and writers'
 	Stragglers     []Straggler     `json:"stragglers"`

@@ -34,6 +34,7 @@ type cloud struct {
 	syncs   []*wire.SyncRequest
 	reports []string // bodies, as received
 	mute    int      // answers to reports to leave out
+	deaf    int      // answers to syncs to leave out
 	changed chan struct{}
 }
 
