@@ -25,5 +25,6 @@
 //
 // The semantics are those of the AWS IoT Device Shadow service: RFC 7396 merge
 // in which an array is replaced whole and may not contain null, and an empty
-// object is a value that is stored and appears in deltas.
+// object is a value that is stored and appears in deltas. Only the sections
+// themselves are different: desired or reported without members is absent.
 package shadow

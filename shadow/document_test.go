@@ -254,4 +254,17 @@ func TestApply_KeepsNoRequestAlive(t *testing.T) {
 			t.Errorf("%v lies in the request", path)
 		}
 	}
+	for key := range apply(t, next, `{"state":{"reported":{"n":13}}}`).Reported.Members() {
+		for old := range next.Reported.Members() {
+			if key == old && !sameMemory(key, old) {
+				t.Errorf("key %s is another string after an update that names it", key)
+			}
+		}
+	}
+}
+
+func TestStamps_BeforeTheEpoch(t *testing.T) {
+	if got := shadow.Merge(nil, parse(t, `1`), -5).Stamp(); got != -5 {
+		t.Errorf("stamp %d", got)
+	}
 }

@@ -131,7 +131,7 @@ func (p *parser) object(level int) *Value {
 	if p.enter(level, '}') {
 		return newValue(Object, 0, "", nil)
 	}
-	members := make([]Member, 0, 8)
+	members := make([]Member, 0, 4)
 	for p.err == nil {
 		p.space()
 		if p.peek() != '"' {

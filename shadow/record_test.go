@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"unsafe"
@@ -121,7 +122,7 @@ func TestRecord_ChecksumIsNotEnough(t *testing.T) {
 		"text that is not UTF-8":    {2, object("\x01\x01a\x03\x00\x01\xff")},
 		"a key that is not UTF-8":   {2, object("\x01\x01\xff\x01\x00\x01")},
 		"more members than bytes":   {2, object("\xff\xff\xff\xff\x0f")},
-		"a number over 64 bits":     {2, object("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02")},
+		"a number over 64 bits":     {2, object("\x01\x01a\x01\x80\x80\x80\x80\x80\x80\x80\x80\x80\x02\x01")},
 		"a stamp out of range":      {2, object("\x01\x01a\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x01")},
 		"deeper than any limit":     {2, strings.Repeat("\x05\x01\x01a", shadow.MaxDepth+2) + object("\x00")},
 		"text after the last value": {2, object("\x00\x00")},
@@ -133,6 +134,21 @@ func TestRecord_ChecksumIsNotEnough(t *testing.T) {
 	}
 	if d, err := shadow.ParseRecord(sealed(2, object("\x01\x01a\x01\x00\x01"))); err != nil || text(d.Desired) != `{"a":true}` {
 		t.Errorf("the same way, but right: %+v, %v", d, err)
+	}
+}
+
+// TestRecord_CountsAreNotBelieved: members are counted before they are read, and
+// a record of nested counts must not cost more memory than its size warrants.
+func TestRecord_CountsAreNotBelieved(t *testing.T) {
+	const size = 64 << 10
+	nested := strings.Repeat("\x05\x80\x80\x02\x01a", shadow.MaxDepth) // each says 32768 members
+	record := sealed(2, nested+strings.Repeat("\x00", size))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := shadow.ParseRecord(record)
+	runtime.ReadMemStats(&after)
+	if cost := after.TotalAlloc - before.TotalAlloc; !errors.Is(err, shadow.ErrCorrupt) || cost > 50*size {
+		t.Errorf("%d bytes allocated for a record of %d, %v", cost, len(record), err)
 	}
 }
 
