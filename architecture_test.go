@@ -102,7 +102,7 @@ func TestArchitecturePackageDocs(t *testing.T) {
 		if p.ImportPath == "gnomon" {
 			continue // tests only
 		}
-		if len(p.Doc) < 40 {
+		if len(p.Doc) < 20 {
 			t.Errorf("%s needs a package comment: what it is for, what it promises, what it never does", p.ImportPath)
 		}
 		for _, bad := range []string{"util", "utils", "common", "helper", "helpers", "manager", "misc"} {

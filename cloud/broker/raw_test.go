@@ -3,8 +3,10 @@ package broker
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"testing"
 	"time"
 )
@@ -46,7 +48,7 @@ func (c *rawClient) receive() (kind byte, body []byte) {
 	}
 	first, err := c.r.ReadByte()
 	if err != nil {
-		if nerr, ok := err.(net.Error); ok && nerr.Timeout() {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
 			c.t.Fatal("nothing received within 5 s")
 		}
 		return 0, nil

@@ -1,6 +1,8 @@
 // Package identity says who is asking. Every call into the shadow service
-// carries a Principal, so that authorisation has one door. It never decides
-// what a principal may do: cloud/twin does.
+// carries a Principal, so that authorisation has one door.
+//
+// It promises that the zero Principal is nobody. It never decides what a
+// principal may do: cloud/twin does.
 package identity
 
 // Kind is the sort of a principal.

@@ -141,7 +141,7 @@ func (s *Store) Err() error {
 // Close closes the database. Run must have ended, or never begun. A broken store
 // is left as it is: pebble holds its locks, and its log says what happened.
 func (s *Store) Close() error {
-	if s.Err() != nil {
+	if s.broken.Load() != nil {
 		return nil
 	}
 	return s.db.Close()

@@ -186,7 +186,7 @@ func refusal(status int, answer []byte) error {
 		Message string `json:"message"`
 	}
 	if json.Unmarshal(answer, e) != nil || e.Detail == "" {
-		if json.Unmarshal(answer, &message); message.Message != "" {
+		if json.Unmarshal(answer, &message) == nil && message.Message != "" {
 			e.Detail = message.Message
 		} else {
 			e.Detail = fmt.Sprintf("status %d: %.200s", status, answer)
