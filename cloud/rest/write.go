@@ -13,11 +13,14 @@ import (
 
 // desiredOf reads a body that is a desired section, or a patch of one.
 func (s *Server) desiredOf(key store.Key, body []byte) (*shadow.Value, error) {
+	if _, err := shadow.Parse(body, s.cfg.Limits); err != nil { // on its own, before it stands within something
+		return nil, problem(err, false)
+	}
 	u, err := shadow.ParseUpdate(slices.Concat([]byte(`{"state":{"desired":`), body, []byte(`}}`)), s.cfg.Limits)
 	if err != nil {
 		return nil, problem(err, false)
 	}
-	if u.Desired.Patch == nil || u.Reported.Present {
+	if u.Desired.Patch == nil {
 		return nil, newProblem(http.StatusBadRequest, "the body must be a JSON object: what is desired")
 	}
 	if kind, _ := schema.KindOf(key.Shadow); kind == schema.KindNode && u.Desired.Patch.Get(schema.NodeMember) == nil {

@@ -30,7 +30,7 @@ func (s *Service) Sync(ctx context.Context, p identity.Principal, thing string, 
 		}
 	}
 	reply := &wire.SyncReply{
-		BootEpoch: r.BootEpoch, Timestamp: s.now(), ClientToken: r.ClientToken,
+		BootEpoch: newestEpoch(r.BootEpoch, held), Timestamp: s.now(), ClientToken: r.ClientToken,
 		Shadows: make(map[string]wire.SyncShadow),
 	}
 	names := make([]string, 0, len(held))
@@ -52,6 +52,18 @@ func (s *Service) Sync(ctx context.Context, p identity.Principal, thing string, 
 		reply.Shadows[name] = diff
 	}
 	return reply, nil
+}
+
+// newestEpoch is the highest boot epoch that the cloud has seen of a node. A node
+// that lost its disk begins to count anew, and learns from it where to go on:
+// until it does, its reports are taken for old ones.
+func newestEpoch(own uint64, held map[string]*shadow.Document) uint64 {
+	for _, d := range held {
+		if d != nil {
+			own = max(own, d.Origin.BootEpoch)
+		}
+	}
+	return own
 }
 
 // typedShadows returns the shadows that concern a node: its classic one, its

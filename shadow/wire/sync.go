@@ -23,7 +23,7 @@ type SyncState struct {
 // SyncReply lists only what differs. More tells that it was cut at MaxSyncBytes
 // and that the node shall ask again when it has taken in this part.
 type SyncReply struct {
-	BootEpoch   uint64                `json:"bootEpoch"`
+	BootEpoch   uint64                `json:"bootEpoch"` // the node's, or a higher one the cloud has seen of it: it must then count on from there
 	Timestamp   int64                 `json:"timestamp"`
 	Shadows     map[string]SyncShadow `json:"shadows"`
 	More        bool                  `json:"more,omitempty"`
