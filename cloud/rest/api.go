@@ -13,11 +13,11 @@ import (
 	"gnomon/shadow/wire"
 )
 
-func apiConfig(version string) huma.Config {
-	if version == "" {
-		version = "dev"
-	}
-	c := huma.DefaultConfig("Gnomon", version)
+// apiVersion is that of the API, which the program's own version doesn't change.
+const apiVersion = "1"
+
+func apiConfig() huma.Config {
+	c := huma.DefaultConfig("Gnomon", apiVersion)
 	c.Info.Description = "Nodes, applications and collection policies as versioned shadow documents. " +
 		"The data plane below /things follows the AWS IoT Device Shadow service."
 	c.DocsPath, c.SchemasPath = "", "" // a page of scripts from elsewhere is of no use without the internet

@@ -14,6 +14,8 @@ import (
 	"gnomon/cloud/twin"
 )
 
+const eventsPath = "/v1/events"
+
 // heartbeat is how often an idle stream says that it lives.
 const heartbeat = 15 * time.Second
 
@@ -111,7 +113,7 @@ func frame(event twin.Event) string {
 func (s *Server) documentEvents() {
 	text := &huma.Schema{Type: huma.TypeString}
 	s.api.OpenAPI().AddOperation(&huma.Operation{
-		Method: http.MethodGet, Path: "/v1/events", OperationID: "watch", Summary: "Follow changes of shadows",
+		Method: http.MethodGet, Path: eventsPath, OperationID: "watch", Summary: "Follow changes of shadows",
 		Parameters: []*huma.Param{
 			{Name: "thing", In: "query", Schema: text, Description: "only of this thing"},
 			{Name: "shadow", In: "query", Schema: text, Description: "only of this shadow; empty is the classic one"},

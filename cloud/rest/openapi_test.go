@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"testing"
@@ -14,7 +15,7 @@ var updateGolden = flag.Bool("update", false, "write openapi.json")
 // The document in the repository is the one that is served.
 func TestOpenAPI(t *testing.T) {
 	rec := httptest.NewRecorder()
-	New(Config{}).Handler().ServeHTTP(rec, httptest.NewRequest("GET", "/openapi.json", nil))
+	New(Config{}).Handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/openapi.json", nil))
 	var got bytes.Buffer
 	if err := json.Indent(&got, rec.Body.Bytes(), "", "  "); err != nil {
 		t.Fatal(err)

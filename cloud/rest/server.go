@@ -4,16 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
 	"github.com/labstack/echo/v4"
-	"github.com/labstack/echo/v4/middleware"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -57,9 +56,9 @@ type Config struct {
 	Ready   func() error  // why the cloud can't serve; nil when it can
 	Limits  shadow.Limits // default shadow.DefaultLimits
 	Timeout time.Duration // of one request, events excepted; default 30s
-	Version string
+	Local   bool          // answer only requests that are addressed to loopback
 	Log     *slog.Logger
-	Metrics *prometheus.Registry // nil: /metrics is empty
+	Metrics *prometheus.Registry // nil: /metrics has only HTTP itself
 }
 
 // Server serves the API. Listen binds, Run serves.
@@ -68,8 +67,8 @@ type Server struct {
 	echo     *echo.Echo
 	api      huma.API
 	listener net.Listener
-	requests *prometheus.CounterVec
-	closing  chan struct{}
+	metrics  metrics
+	closing  chan struct{} // closed when Run ends: event streams end with it
 }
 
 // New returns a server that doesn't listen yet.
@@ -89,51 +88,14 @@ func New(cfg Config) *Server {
 	if cfg.Ready == nil {
 		cfg.Ready = func() error { return nil }
 	}
-	s := &Server{cfg: cfg, echo: echo.New(), closing: make(chan struct{})}
-	s.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "gnomon_http_requests_total", Help: "HTTP requests by method and class of status.",
-	}, []string{"method", "class"})
-	cfg.Metrics.MustRegister(s.requests)
+	s := &Server{cfg: cfg, echo: echo.New(), metrics: newMetrics(cfg.Metrics), closing: make(chan struct{})}
 	s.echo.HideBanner, s.echo.HidePort = true, true
+	s.echo.Logger.SetOutput(io.Discard) // what is worth saying goes to cfg.Log
 	s.echo.HTTPErrorHandler = s.fail
-	s.echo.Pre(s.decodePath)
-	s.echo.Use(s.count, middleware.Recover())
-	s.api = humaecho.NewV4(s.echo, apiConfig(cfg.Version))
+	s.echo.Pre(s.identify, s.observe, s.contain, s.guard, s.decodePath, s.limit)
+	s.api = humaecho.NewV4(s.echo, apiConfig())
 	s.routes()
 	return s
-}
-
-// decodePath has the router see decoded paths: SDKs send the colon of a name as
-// %3A. An encoded slash, which would then look like a separator, is refused.
-func (s *Server) decodePath(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		u := c.Request().URL
-		if strings.Contains(strings.ToLower(u.RawPath), "%2f") {
-			return echo.NewHTTPError(http.StatusBadRequest, "an encoded slash is not allowed in the path")
-		}
-		u.RawPath = ""
-		return next(c)
-	}
-}
-
-func (s *Server) count(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		if err := next(c); err != nil {
-			c.Error(err)
-		}
-		s.requests.WithLabelValues(methodLabel(c.Request().Method), fmt.Sprintf("%dxx", c.Response().Status/100)).Inc()
-		return nil
-	}
-}
-
-// methodLabel bounds a label that clients choose.
-func methodLabel(m string) string {
-	switch m {
-	case http.MethodGet, http.MethodPut, http.MethodPost, http.MethodPatch, http.MethodDelete, http.MethodHead:
-		return m
-	default:
-		return "other"
-	}
 }
 
 func (s *Server) routes() {
@@ -142,7 +104,7 @@ func (s *Server) routes() {
 	e.POST("/things/:thing/shadow", s.updateShadow)
 	e.DELETE("/things/:thing/shadow", s.deleteShadow)
 	e.GET("/api/things/shadow/ListNamedShadowsForThing/:thing", s.listNamedShadows)
-	e.GET("/v1/events", s.events)
+	e.GET(eventsPath, s.events)
 	e.GET("/livez", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
 	e.GET("/readyz", func(c echo.Context) error {
 		if err := s.cfg.Ready(); err != nil {
@@ -169,8 +131,19 @@ func (s *Server) Listen() (net.Addr, error) {
 	return l.Addr(), nil
 }
 
+// Close lets go of the address when Run is not going to be called.
+func (s *Server) Close() error {
+	if s.listener == nil {
+		return nil
+	}
+	return s.listener.Close()
+}
+
 // Run serves until ctx ends and requests under way are answered, or 10 s have passed.
 func (s *Server) Run(ctx context.Context) error {
+	if s.listener == nil {
+		return errors.New("http: Run before Listen")
+	}
 	server := &http.Server{
 		Handler:           s.echo,
 		ReadHeaderTimeout: 10 * time.Second,

@@ -33,7 +33,6 @@ type cloud struct {
 	mute     map[wire.Op]int        // answers not to be sent
 	refuse   func(wire.Topic) error // refuses updates
 	limit    int                    // shadows in one sync answer
-	onUpdate func(string, *shadow.Update)
 }
 
 type hook struct {

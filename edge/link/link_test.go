@@ -416,15 +416,16 @@ func TestLink_HostileBroker(t *testing.T) {
 func TestLink_Converges(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(seed, 0))
+	var n *node
 	defer func() {
 		if t.Failed() {
-			t.Logf("seed %d", seed)
+			t.Logf("seed %d, link %+v", seed, n.Status())
 		}
 	}()
 	c := newCloud(t)
 	dir := t.TempDir()
-	quick := func(cfg *Config) { cfg.Timeout, cfg.SyncInterval = 100*time.Millisecond, 100*time.Millisecond }
-	n := start(t, c, dir, quick)
+	quick := func(cfg *Config) { cfg.Timeout, cfg.SyncInterval = 250*time.Millisecond, 100*time.Millisecond }
+	n = start(t, c, dir, quick)
 	names := []string{"", "app:a", "app:b", "collect:c"}
 	for i := range 150 {
 		name := names[random.IntN(len(names))]

@@ -170,7 +170,6 @@ func (l *Link) refusedAsStale(r *replica) error {
 		l.counters.StoreErrors.Add(1)
 		return err
 	}
-	l.seq = 0
 	l.cfg.Log.Warn("boot epoch raised: the cloud knows a later one", "from", epoch, "to", next)
 	return nil
 }

@@ -158,7 +158,7 @@ func (cfg *cloudConfig) run(ctx context.Context, stderr io.Writer) error {
 		return errors.Join(err, db.Close())
 	}
 	mqtt.SetShadows(shadows)
-	api := rest.New(rest.Config{Address: cfg.HTTP, Shadows: shadows, Ready: db.Err, Limits: limits, Version: version, Log: log, Metrics: metrics})
+	api := rest.New(rest.Config{Address: cfg.HTTP, Shadows: shadows, Ready: db.Err, Limits: limits, Local: cfg.Dev, Log: log, Metrics: metrics})
 	return cfg.serve(ctx, log, parts{db, mqtt, api})
 }
 
@@ -176,7 +176,7 @@ func (cfg *cloudConfig) serve(ctx context.Context, log *slog.Logger, p parts) er
 	}
 	mqttAddr, err := p.mqtt.Listen()
 	if err != nil {
-		return errors.Join(err, p.db.Close())
+		return errors.Join(err, p.api.Close(), p.db.Close())
 	}
 	log.Info("gnomon cloud", "version", version, "http", httpAddr.String(), "mqtt", mqttAddr.String(), "data", cfg.Data)
 	// The store commits until everything that submits to it has ended.

@@ -84,6 +84,10 @@ func (l *serialLine) Close() error { return l.port.Close() }
 type netLine struct{ conn net.Conn }
 
 func (l netLine) read(p []byte, deadline time.Time) (int, error) {
+	// A deadline that has passed would hide what has arrived.
+	if soonest := time.Now().Add(time.Millisecond); deadline.Before(soonest) {
+		deadline = soonest
+	}
 	if err := l.conn.SetReadDeadline(deadline); err != nil {
 		return 0, fmt.Errorf("%w: %w", collect.ErrLink, err)
 	}

@@ -31,9 +31,6 @@ func (t *rtu) Send(request []byte) ([]byte, error) {
 	}
 	doubtful := t.suspect
 	t.suspect = true // until the answer is in
-	if wait := t.source.Pause.D() - time.Since(t.lastSent); wait > 0 {
-		time.Sleep(wait) // the pause that the line's devices need; bounded by schema
-	}
 	timeout := t.source.Timeout.D()
 	deadline := time.Now().Add(timeout)
 	if err := t.line.write(request, deadline); err != nil {
@@ -54,8 +51,12 @@ func (t *rtu) Send(request []byte) ([]byte, error) {
 	return frame, nil
 }
 
-// prepare opens the line, or brings it to rest after a failure, or throws away
-// what came unasked.
+// rest is how many timeouts an answer is waited for that was given up, so that
+// it isn't taken for another's.
+const rest = 2
+
+// prepare opens the line, or brings it to rest after a failure, or gives its
+// devices the pause they need and throws away what came unasked.
 func (t *rtu) prepare() error {
 	if t.line == nil {
 		l, err := openLine(t.source)
@@ -66,7 +67,9 @@ func (t *rtu) prepare() error {
 	}
 	quiet := time.Duration(0)
 	if t.suspect {
-		quiet = t.source.Timeout.D()
+		quiet = rest * t.source.Timeout.D()
+	} else if wait := t.source.Pause.D() - time.Since(t.lastSent); wait > 0 {
+		time.Sleep(wait) // bounded by schema
 	}
 	if err := t.drain(quiet); err != nil {
 		return t.broken(err)

@@ -63,7 +63,7 @@ type Stop struct {
 // Dir is the directory of an instance.
 type Dir string
 
-// The files of an instance.
+// Lock and the others are the files of an instance.
 func (d Dir) Lock() string      { return filepath.Join(string(d), "lock") }
 func (d Dir) Spec() string      { return filepath.Join(string(d), "spec.json") }
 func (d Dir) Status() string    { return filepath.Join(string(d), "status.json") }
