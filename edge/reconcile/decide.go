@@ -1,0 +1,266 @@
+package reconcile
+
+import (
+	"fmt"
+	"time"
+
+	"gnomon/edge/workload"
+	"gnomon/schema"
+)
+
+// longestPause bounds every pause, so that a clock that was set back doesn't
+// keep an application waiting.
+const longestPause = 24 * time.Hour
+
+// app decides about one wanted application.
+func (p *planner) app(a *App) {
+	st := p.observed[a.Name]
+	m := p.in.Memory[a.Name].about(a.Hash)
+	if most := p.in.Now.Add(p.longest(a)); m.Until.After(most) {
+		m.Until = most
+	}
+	v := View{Status: st}
+	if b, busy := p.in.Busy[a.Name]; busy {
+		v.Phase = phaseOf(b.Kind)
+		if b.Kind == Stop {
+			p.leaving[a.Name] = true
+		}
+		hash := a.Hash
+		if a.Want == nil || a.Want.State == schema.StateStopped {
+			hash = ""
+		}
+		p.cancel(a.Name, hash)
+	} else {
+		m = p.decide(a, st, m, &v)
+	}
+	v.Fault = m.Fault
+	if a.Fault != nil {
+		v.Fault = a.Fault
+	}
+	v.Observed = m.Applied.Version
+	if v.Fault != nil {
+		v.Observed = a.Version
+	}
+	v.Memory = m
+	p.out.Memory[a.Name] = m
+	p.out.Views[a.Name] = v
+}
+
+func (p *planner) longest(a *App) time.Duration {
+	if a.Want == nil {
+		return longestPause
+	}
+	return max(5*time.Minute, a.Want.Run.Restart.BackoffMax.D())
+}
+
+func phaseOf(k StepKind) Phase {
+	switch k {
+	case Fetch:
+		return Fetching
+	case Start:
+		return Starting
+	default:
+		return Stopping
+	}
+}
+
+func (p *planner) decide(a *App, st workload.Status, m Memory, v *View) Memory {
+	live := st.State.Live()
+	switch {
+	case live && p.leaving[st.Target]: // it ends with its container, and is asked to before
+		return p.stop(a, st, m, v)
+	case a.Want == nil:
+		v.Phase = Failed
+		if live {
+			v.Phase = Running // what runs is left alone
+		}
+		return m
+	case a.Want.State == schema.StateStopped:
+		if live {
+			return p.stop(a, st, m, v)
+		}
+		m = p.applied(a, m.cleared())
+		m.Halted = st.Instance // its end is no failure when it is wanted again
+		v.Phase = Stopped
+		return m
+	case live && st.Hash == a.Hash && p.attachedRight(a, st):
+		v.Phase = Running
+		if st.State == workload.Starting {
+			v.Phase = Starting // by an agent that is gone; nothing tells when it runs
+			p.wake(p.in.Now.Add(time.Second))
+			return m
+		}
+		m.Fault, m.Until = nil, time.Time{}
+		return p.applied(a, m)
+	case live:
+		return p.replace(a, st, m, v)
+	default:
+		return p.start(a, st, m, v)
+	}
+}
+
+// applied notes that desired has taken effect.
+func (p *planner) applied(a *App, m Memory) Memory {
+	if !a.LastOK && !a.Held {
+		m.Applied = Applied{a.Version, a.Desired}
+	}
+	return m
+}
+
+// attachedRight tells whether an attached instance is within the container that
+// runs now.
+func (p *planner) attachedRight(a *App, st workload.Status) bool {
+	if a.Want.Mode != schema.ModeAttach {
+		return true
+	}
+	t := p.observed[a.Want.AttachTo]
+	return t.State == workload.Running && t.Instance == st.TargetInstance
+}
+
+// stop ends an instance; what is attached to it first.
+func (p *planner) stop(a *App, st workload.Status, m Memory, v *View) Memory {
+	v.Phase = Stopping
+	p.leaving[a.Name] = true
+	if m.cannotStop() && m.Until.After(p.in.Now) {
+		v.Phase = Backoff
+		p.wake(m.Until)
+		return m
+	}
+	if first := p.attachedTo(a.Name); len(first) > 0 {
+		v.Blockers = append(v.Blockers, fmt.Sprintf("stopping what is attached first: %v", first))
+		return m
+	}
+	m.Halted = st.Instance
+	grace := workload.DefaultStopGrace
+	if a.Want != nil {
+		grace = a.Want.Run.StopGrace.D()
+	}
+	p.step(Step{Kind: Stop, App: a.Name, Hash: st.Hash, Grace: grace})
+	return m
+}
+
+// replace stops an instance that isn't the wanted one, once another can start.
+func (p *planner) replace(a *App, st workload.Status, m Memory, v *View) Memory {
+	if st.Hash == a.Hash {
+		return p.stop(a, st, m, v) // attached to a container that is gone
+	}
+	v.Phase = Running
+	if !p.ready(a, m, v) {
+		return m
+	}
+	return p.stop(a, st, m, v)
+}
+
+// start begins an instance where none is live.
+func (p *planner) start(a *App, st workload.Status, m Memory, v *View) Memory {
+	v.Phase = Pending
+	m = p.account(a, st, m)
+	switch {
+	case m.Done && m.Fault == nil:
+		v.Phase = Stopped
+		return p.applied(a, m)
+	case m.Done:
+		v.Phase = Failed
+		return p.applied(a, m)
+	}
+	if !p.ready(a, m, v) {
+		return m
+	}
+	v.Phase = Starting
+	s := Step{Kind: Start, App: a.Name, Hash: a.Hash}
+	if a.Want.Mode == schema.ModeAttach {
+		s.TargetInstance = p.observed[a.Want.AttachTo].Instance
+	}
+	p.step(s)
+	return m
+}
+
+// account draws the conclusions from an instance that ended, once. Nothing
+// follows from one that was ended on purpose, ran something else, went down with
+// its container, or was interrupted by a restart of the node.
+func (p *planner) account(a *App, st workload.Status, m Memory) Memory {
+	if st.Instance == "" || st.State.Live() || st.Instance == m.Seen {
+		return m
+	}
+	interrupted := st.State == workload.Failed && m.Boot != p.in.Boot
+	widowed := false
+	if a.Want.Mode == schema.ModeAttach {
+		t := p.observed[st.Target]
+		widowed = t.State != workload.Running || t.Instance != st.TargetInstance
+	}
+	if st.Hash != a.Hash || st.Instance == m.Halted || interrupted || widowed {
+		m.Seen = st.Instance
+		if e := exitOf(st); e != nil {
+			m.Exit = e
+		}
+		return m
+	}
+	return m.ended(st, a.Want.Run.Restart, p.in.Now)
+}
+
+// ready tells whether an instance could start now; if not, it plans what is
+// missing, or says what is waited for.
+func (p *planner) ready(a *App, m Memory, v *View) bool {
+	waiting := v.Phase // of something that runs meanwhile, or pending
+	if a.Held || m.Fault != nil && !m.Fault.Retryable {
+		if waiting == Pending {
+			v.Phase = Failed
+		}
+		return false
+	}
+	if m.Until.After(p.in.Now) {
+		v.Blockers = append(v.Blockers, "next try at "+m.Until.UTC().Format(time.RFC3339))
+		if waiting == Pending {
+			v.Phase = Backoff
+		}
+		p.wake(m.Until)
+		return false
+	}
+	if v.Blockers = append(v.Blockers, p.blockers(a)...); len(v.Blockers) > 0 {
+		return false
+	}
+	if c := a.Want.Component; c != "" && !p.in.Fetched[c] {
+		v.Phase = Fetching
+		p.step(Step{Kind: Fetch, App: a.Name, Hash: a.Hash, Component: c})
+		return false
+	}
+	return true
+}
+
+// blockers says what an application waits for.
+func (p *planner) blockers(a *App) (all []string) {
+	needs := a.Want.DependsOn
+	if a.Want.Mode == schema.ModeAttach {
+		if p.leaving[a.Want.AttachTo] && p.wanted[a.Want.AttachTo] != nil {
+			return []string{"waiting for " + a.Want.AttachTo + ": it is being replaced"}
+		}
+		needs = append([]string{a.Want.AttachTo}, needs...)
+	}
+	for i, n := range needs {
+		attach := a.Want.Mode == schema.ModeAttach && i == 0
+		switch t := p.wanted[n]; {
+		case t == nil && attach:
+			all = append(all, fmt.Sprintf("target %s missing: there is no such application on this node", n))
+		case t == nil:
+			all = append(all, fmt.Sprintf("dependency %s missing: there is no such application on this node", n))
+		case p.observed[n].State == workload.Running:
+		case !attach && p.workDone(n):
+		default:
+			state := string(p.out.Views[n].Phase)
+			if state == "" {
+				state = "not running"
+			}
+			all = append(all, fmt.Sprintf("waiting for %s: %s", n, state))
+		}
+	}
+	return all
+}
+
+// workDone tells whether an application ran to its end as it should.
+func (p *planner) workDone(name string) bool {
+	m, decided := p.out.Memory[name]
+	if !decided {
+		m = p.in.Memory[name]
+	}
+	return m.Done && m.Fault == nil
+}

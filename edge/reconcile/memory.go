@@ -1,0 +1,174 @@
+package reconcile
+
+import (
+	"strconv"
+	"time"
+
+	"gnomon/edge/workload"
+	"gnomon/schema"
+	"gnomon/shadow"
+)
+
+// Memory is what the planner keeps of an application between passes and across
+// restarts. Losing it costs a restart counter and a pause, never a process.
+type Memory struct {
+	Hash     string    // the run configuration that Attempts to Done are about
+	Attempts int       // failures in a row
+	Until    time.Time // the pause after the last of them
+	Fault    *Fault    // the last of them
+	Done     bool      // it ended and shall not be started again
+
+	Restarts int    // by the restart policy
+	Retry    bool   // the next start is one of them
+	Seen     string // instance whose end is accounted for
+	Halted   string // instance that was ended on purpose
+	Boot     string // of the node, at the last start
+	Exit     *Exit  // of the last instance that ended
+	Applied  Applied
+}
+
+// Applied is the last desired section that took effect.
+type Applied struct {
+	Version uint64
+	Desired *shadow.Value
+}
+
+// Fault is why an application isn't where it shall be.
+type Fault struct {
+	Code      string    `json:"code"`
+	Message   string    `json:"message"`
+	Retryable bool      `json:"retryable"` // it is tried again without a change of desired
+	At        time.Time `json:"at,omitzero"`
+}
+
+// Exit is how an instance ended.
+type Exit struct {
+	Code   int       `json:"code"`
+	Signal string    `json:"signal,omitempty"`
+	OOM    bool      `json:"oom,omitempty"`
+	At     time.Time `json:"at,omitzero"`
+}
+
+// Codes of faults that keep an instance from ending.
+const (
+	codeStop   = "stop-failed"
+	codeRemove = "remove-failed"
+)
+
+// cannotStop tells that ending it was tried in vain, so that nobody waits for it.
+func (m Memory) cannotStop() bool {
+	return m.Fault != nil && (m.Fault.Code == codeStop || m.Fault.Code == codeRemove)
+}
+
+// about returns the memory for a run configuration: failures of another one
+// don't count.
+func (m Memory) about(hash string) Memory {
+	if m.Hash == hash {
+		return m
+	}
+	m.Hash, m.Restarts = hash, 0
+	return m.cleared()
+}
+
+// cleared forgets failures.
+func (m Memory) cleared() Memory {
+	m.Attempts, m.Until, m.Fault, m.Done, m.Retry = 0, time.Time{}, nil, false, false
+	return m
+}
+
+// ended accounts for an instance that isn't live any more, once.
+func (m Memory) ended(st workload.Status, r schema.Restart, now time.Time) Memory {
+	m.Seen = st.Instance
+	m.Exit = exitOf(st)
+	clean := st.State == workload.Exited && st.ExitCode == 0
+	switch {
+	case r.Policy == schema.RestartNever && clean, r.Policy == schema.RestartOnFailure && clean:
+		m.Done, m.Fault = true, nil
+		return m
+	case r.Policy == schema.RestartNever:
+		m.Done, m.Fault = true, fault(st, false, now)
+		return m
+	}
+	if !st.StartedAt.IsZero() && st.ExitedAt.Sub(st.StartedAt) >= r.BackoffReset.D() {
+		m.Attempts = 0
+	}
+	m.Attempts++
+	m.Retry = true
+	m.Fault = fault(st, true, now)
+	if r.MaxRetries > 0 && m.Attempts > r.MaxRetries {
+		m.Done, m.Fault.Retryable, m.Fault.Code = true, false, "retries-exhausted"
+		return m
+	}
+	m.Until = now.Add(pause(m.Attempts, r.Backoff.D(), r.BackoffMax.D()))
+	return m
+}
+
+// pause doubles from first to most.
+func pause(failures int, first, most time.Duration) time.Duration {
+	d := first
+	for range failures - 1 {
+		if d *= 2; d >= most {
+			return most
+		}
+	}
+	return min(d, most)
+}
+
+func exitOf(st workload.Status) *Exit {
+	if st.State != workload.Exited {
+		return nil
+	}
+	return &Exit{Code: st.ExitCode, Signal: st.Signal, OOM: st.OOM, At: st.ExitedAt}
+}
+
+func fault(st workload.Status, retryable bool, now time.Time) *Fault {
+	f := &Fault{Code: "exited", Retryable: retryable, At: st.ExitedAt}
+	if f.At.IsZero() {
+		f.At = now
+	}
+	switch {
+	case st.State == workload.Failed:
+		f.Code, f.Message = "lost", clip(st.Error)
+	case st.OOM:
+		f.Code, f.Message = "out-of-memory", "ended after the kernel enforced run.resources.memory"
+	case st.Signal != "":
+		f.Message = "ended by " + st.Signal
+	default:
+		f.Message = "exit status " + strconv.Itoa(st.ExitCode)
+	}
+	return f
+}
+
+// Started accounts for a successful start.
+func (m Memory) Started(st workload.Status, hash, boot string) Memory {
+	m = m.about(hash)
+	if m.Retry {
+		m.Restarts++
+	}
+	m.Retry, m.Fault, m.Until, m.Done = false, nil, time.Time{}, false
+	m.Boot, m.Halted = boot, ""
+	if st.Instance == m.Seen {
+		m.Seen = ""
+	}
+	return m
+}
+
+// FailedStep accounts for a step that failed. instance is the one that was made
+// in vain, if it came to that.
+func (m Memory) FailedStep(s Step, f Fault, instance string, now time.Time) Memory {
+	if s.Kind == Fetch || s.Kind == Start {
+		m = m.about(s.Hash)
+	}
+	if instance != "" {
+		m.Seen = instance
+	}
+	m.Attempts++
+	f.At = now
+	m.Fault = &f
+	first, most := time.Second, 5*time.Minute
+	if s.Kind == Start {
+		most = time.Minute
+	}
+	m.Until = now.Add(pause(m.Attempts, first, most))
+	return m
+}

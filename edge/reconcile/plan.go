@@ -1,0 +1,188 @@
+package reconcile
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"gnomon/edge/workload"
+	"gnomon/schema"
+)
+
+// Input is everything a plan is made from.
+type Input struct {
+	Now      time.Time
+	Boot     string // identifies this run of the node's kernel
+	Complete bool   // what runs and isn't wanted is to be removed; before, it may only have been forgotten
+	Apps     []App  // by name
+	Gone     map[string]bool
+	Observed []workload.Status
+	Memory   map[string]Memory // by application
+	Fetched  map[string]bool   // components that are ready to run from
+	Busy     map[string]Step   // steps under way
+}
+
+// Plan is what to do now, what to say, and when to look again.
+type Plan struct {
+	Steps  []Step            // at most one per application, none for busy ones
+	Cancel []string          // applications whose step under way has become pointless
+	Views  map[string]View   // of every wanted application
+	Memory map[string]Memory // replaces Input.Memory
+	Gone   []string          // deleted applications of which nothing is left
+	Wake   time.Time         // look again then, if nothing happens before; zero: no need
+}
+
+// StepKind is what a step does.
+type StepKind string
+
+// The steps.
+const (
+	Fetch  StepKind = "fetch"  // make the component ready to run from
+	Start  StepKind = "start"  // a new instance
+	Stop   StepKind = "stop"   // end the instance
+	Remove StepKind = "remove" // end it and delete what belongs to it
+)
+
+// Step is one thing to do about one application.
+type Step struct {
+	Kind           StepKind
+	App            string
+	Hash           string // of the run configuration it is for
+	Component      string // Fetch
+	TargetInstance string // Start, attached
+	Grace          time.Duration
+}
+
+// Phase is how far an application has come.
+type Phase string
+
+// The phases.
+const (
+	Pending  Phase = "pending"
+	Fetching Phase = "fetching"
+	Starting Phase = "starting"
+	Running  Phase = "running"
+	Stopping Phase = "stopping"
+	Stopped  Phase = "stopped"
+	Backoff  Phase = "backoff"
+	Failed   Phase = "failed"
+)
+
+// View is what can be said of an application.
+type View struct {
+	Phase    Phase
+	Blockers []string // why it isn't where it shall be, for humans
+	Fault    *Fault
+	Observed uint64 // the desired version whose outcome this is
+	Status   workload.Status
+	Memory   Memory
+}
+
+// planner holds one plan in the making.
+type planner struct {
+	in       Input
+	out      Plan
+	wanted   map[string]*App
+	observed map[string]workload.Status
+	leaving  map[string]bool // containers that are about to go
+}
+
+// Make plans. It is pure: the same input gives the same plan.
+func Make(in Input) Plan {
+	p := &planner{
+		in:       in,
+		out:      Plan{Views: make(map[string]View, len(in.Apps)), Memory: make(map[string]Memory, len(in.Memory))},
+		wanted:   make(map[string]*App, len(in.Apps)),
+		observed: make(map[string]workload.Status, len(in.Observed)),
+		leaving:  map[string]bool{},
+	}
+	for _, s := range in.Observed {
+		p.observed[s.Name] = s
+	}
+	for i := range in.Apps {
+		p.wanted[in.Apps[i].Name] = &in.Apps[i]
+	}
+	// Attached ones last: what becomes of them hangs on their containers.
+	for _, attached := range []bool{false, true} {
+		for i := range in.Apps {
+			if a := &in.Apps[i]; p.attached(a) == attached {
+				p.app(a)
+			}
+		}
+		if !attached {
+			p.unwanted()
+		}
+	}
+	p.forget()
+	slices.SortFunc(p.out.Steps, func(a, b Step) int { return strings.Compare(a.App, b.App) })
+	return p.out
+}
+
+// attached tells whether an application is, or shall be, within another's container.
+func (p *planner) attached(a *App) bool {
+	return a.Want != nil && a.Want.Mode == schema.ModeAttach || p.observed[a.Name].Target != ""
+}
+
+func (p *planner) step(s Step) { p.out.Steps = append(p.out.Steps, s) }
+
+// wake makes sure that the plan is looked at again by t.
+func (p *planner) wake(t time.Time) {
+	if p.out.Wake.IsZero() || t.Before(p.out.Wake) {
+		p.out.Wake = t
+	}
+}
+
+// unwanted removes what nobody wants. Where something is attached to it, that is
+// stopped first: it would not survive, and so at least it is asked to end.
+func (p *planner) unwanted() {
+	for _, st := range p.in.Observed {
+		name := st.Name
+		if p.wanted[name] != nil || !p.in.Gone[name] && !p.in.Complete {
+			continue
+		}
+		m := p.in.Memory[name]
+		p.out.Memory[name] = m
+		p.leaving[name] = true
+		if _, busy := p.in.Busy[name]; busy {
+			p.cancel(name, "")
+			continue
+		}
+		if m.cannotStop() && m.Until.After(p.in.Now) {
+			p.wake(m.Until)
+			continue
+		}
+		if len(p.attachedTo(name)) == 0 {
+			p.step(Step{Kind: Remove, App: name})
+		}
+	}
+}
+
+// attachedTo lists the live instances within a container that can still be
+// waited for.
+func (p *planner) attachedTo(name string) (live []string) {
+	for _, st := range p.in.Observed {
+		if st.Target == name && st.State.Live() && st.Name != name && !p.in.Memory[st.Name].cannotStop() {
+			live = append(live, st.Name)
+		}
+	}
+	return live
+}
+
+// cancel gives up a fetch that is for something else than hash.
+func (p *planner) cancel(name, hash string) {
+	if b := p.in.Busy[name]; b.Kind == Fetch && b.Hash != hash {
+		p.out.Cancel = append(p.out.Cancel, name)
+	}
+}
+
+// forget lists the deleted applications of which nothing is left.
+func (p *planner) forget() {
+	for name := range p.in.Gone {
+		_, there := p.observed[name]
+		_, busy := p.in.Busy[name]
+		if !there && !busy && p.wanted[name] == nil {
+			p.out.Gone = append(p.out.Gone, name)
+		}
+	}
+	slices.Sort(p.out.Gone)
+}
