@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"gnomon/cli/settings"
 	"gnomon/cloud/broker"
 	"gnomon/cloud/rest"
 	"gnomon/cloud/store/pebble"
@@ -58,7 +59,7 @@ a YAML file (--config); flags win over the environment, that over the file.`,
 		Example: "  gnomon cloud --dev --data ./data",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			err := fillFlags(c.Flags(), file)
+			err := settings.Fill(c.Flags(), file)
 			if err == nil {
 				err = cfg.validate()
 			}
@@ -107,22 +108,6 @@ func (cfg *cloudConfig) validate() error {
 	return nil
 }
 
-func (cfg *cloudConfig) logger(w io.Writer) (*slog.Logger, error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
-		return nil, &usageError{fmt.Errorf("--log-level %q: must be debug, info, warn or error", cfg.LogLevel)}
-	}
-	o := &slog.HandlerOptions{Level: level}
-	switch cfg.LogFormat {
-	case "json":
-		return slog.New(slog.NewJSONHandler(w, o)), nil
-	case "text":
-		return slog.New(slog.NewTextHandler(w, o)), nil
-	default:
-		return nil, &usageError{fmt.Errorf("--log-format %q: must be text or json", cfg.LogFormat)}
-	}
-}
-
 // tuneGC lets the heap grow before it is collected: most of it is short-lived,
 // and collections are what slows requests most. A limit keeps it in bounds.
 func tuneGC() {
@@ -136,9 +121,9 @@ func tuneGC() {
 
 // run assembles the cloud and serves until ctx ends.
 func (cfg *cloudConfig) run(ctx context.Context, stderr io.Writer) error {
-	log, err := cfg.logger(stderr)
+	log, err := settings.Logger(stderr, cfg.LogFormat, cfg.LogLevel)
 	if err != nil {
-		return err
+		return &usageError{err}
 	}
 	tuneGC()
 	metrics := prometheus.NewRegistry()

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"gnomon/cloud/cmd/gnomon/internal/output"
+	"gnomon/cli/output"
 	"gnomon/shadow"
 )
 

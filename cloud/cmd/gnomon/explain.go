@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gnomon/cli/output"
 	"gnomon/cloud/cmd/gnomon/internal/client"
-	"gnomon/cloud/cmd/gnomon/internal/output"
 	"gnomon/schema"
 )
 

@@ -10,8 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gnomon/cli/output"
+	"gnomon/cli/settings"
 	"gnomon/cloud/cmd/gnomon/internal/client"
-	"gnomon/cloud/cmd/gnomon/internal/output"
 	"gnomon/schema"
 )
 
@@ -40,7 +41,7 @@ type session struct {
 
 // open reads the shared flags.
 func (o *options) open(c *cobra.Command) (*session, error) {
-	if err := fillFlags(c.Flags(), ""); err != nil {
+	if err := settings.Fill(c.Flags(), ""); err != nil {
 		return nil, &usageError{err}
 	}
 	f, err := output.Parse(o.format)

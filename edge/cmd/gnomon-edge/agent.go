@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"gnomon/edge/artifact"
+	"gnomon/edge/collect"
+	"gnomon/edge/collect/modbus"
+	"gnomon/edge/link"
+	"gnomon/edge/reconcile/loop"
+	"gnomon/edge/state"
+	"gnomon/edge/workload/executor"
+	"gnomon/edge/workload/instance"
+	"gnomon/schema"
+)
+
+// agent is the parts of the node put together.
+type agent struct {
+	cfg       config
+	log       *slog.Logger
+	node      loop.Node
+	state     *state.Store
+	link      *link.Link
+	workloads *executor.Executor
+	policies  *collect.Engine
+	loop      *loop.Loop
+}
+
+// newAgent assembles an agent. Nothing runs yet; the state is locked.
+func newAgent(cfg config, log *slog.Logger) (*agent, error) {
+	if os.Geteuid() != 0 {
+		return nil, errors.New("containers and cgroups need root: run it as root")
+	}
+	tuneGC()
+	store, err := state.Open(state.Config{Dir: filepath.Join(cfg.Data, "state"), Log: log})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", cfg.Data, err)
+	}
+	a := &agent{cfg: cfg, log: log, state: store, node: loop.Node{
+		Agent: version, Arch: runtime.GOARCH, OS: kernel(), Boot: instance.BootID(),
+		BootEpoch: store.BootEpoch(), StartedAt: time.Now(),
+	}}
+	if err := a.assemble(); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return a, nil
+}
+
+func (a *agent) assemble() error {
+	cfg := a.cfg
+	components, err := artifact.New(artifact.Config{Components: cfg.Components, Data: cfg.Data})
+	if err != nil {
+		return err
+	}
+	if a.workloads, err = executor.New(executor.Config{Data: cfg.Data, Shim: cfg.Shim, Cgroup: cfg.Cgroup, Log: a.log}); err != nil {
+		return err
+	}
+	if a.link, err = link.New(link.Config{Node: cfg.Node, Store: a.state, Dial: a.dial, Log: a.log}); err != nil {
+		return err
+	}
+	driver := modbus.New()
+	drivers := make(map[schema.SourceKind]collect.Driver)
+	for _, kind := range modbus.Kinds {
+		drivers[kind] = driver
+	}
+	a.policies = collect.New(collect.Config{Drivers: drivers, Log: a.log})
+	a.loop = loop.New(loop.Config{
+		Node: a.node, Shadows: a.link, Workloads: a.workloads, Components: components,
+		Policies: a.policies, Memory: a.state, Log: a.log,
+	})
+	return nil
+}
+
+func (a *agent) dial(ctx context.Context) (net.Conn, error) {
+	address, err := a.cfg.broker()
+	if err != nil {
+		return nil, err
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", address)
+}
+
+// run runs all parts until ctx ends or one of them fails.
+func (a *agent) run(ctx context.Context) error {
+	defer a.state.Close()
+	socket, err := listen(a.cfg.Data)
+	if err != nil {
+		return err
+	}
+	a.log.Info("gnomon-edge", "version", version, "node", a.cfg.Node, "cloud", a.cfg.Cloud, "data", a.cfg.Data, "bootEpoch", a.node.BootEpoch)
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return serve(gctx, socket, a.status) })
+	g.Go(func() error { return a.workloads.Run(gctx) })
+	g.Go(func() error { return a.policies.Run(gctx) })
+	g.Go(func() error { return a.link.Run(gctx) })
+	g.Go(func() error { return a.loop.Run(gctx) })
+	err = g.Wait()
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	a.log.Info("gnomon-edge ended; what it ran goes on", "after", time.Since(a.node.StartedAt).Round(time.Second).String())
+	return err
+}
+
+// tuneGC keeps the heap small: an agent shares its machine with the work.
+func tuneGC() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(64 << 20)
+	}
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"gnomon/cli/settings"
+	"gnomon/shadow/wire"
+)
+
+// config is the agent's configuration: flags, then environment, then file.
+type config struct {
+	Dev        bool
+	Cloud      string
+	Node       string
+	Data       string
+	Components string
+	Shim       string
+	Cgroup     string
+	LogFormat  string
+	LogLevel   string
+}
+
+func runCommand() *cobra.Command {
+	cfg := config{Data: "/var/lib/gnomon", Shim: besides("gnomon-shim"), LogFormat: "text", LogLevel: "info"}
+	var file string
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Run the agent until it is stopped; what it runs goes on without it",
+		Long: `Run the agent: keep the node's shadows in step with the cloud, run its
+applications and collection policies, and report how they are. Without a cloud
+it lives from its own disk.
+
+Every flag can also be given in the environment (--log-level is GNOMON_LOG_LEVEL)
+or in the file of --config (log-level: debug).`,
+		Example: "  gnomon-edge run --dev --cloud mqtt://127.0.0.1:1883 --node gw-17 --data /var/lib/gnomon",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			err := settings.Fill(c.Flags(), file)
+			if err == nil {
+				err = cfg.complete()
+			}
+			if err != nil {
+				return usageError{err}
+			}
+			log, err := settings.Logger(c.ErrOrStderr(), cfg.LogFormat, cfg.LogLevel)
+			if err != nil {
+				return usageError{err}
+			}
+			a, err := newAgent(cfg, log)
+			if err != nil {
+				return err
+			}
+			return a.run(c.Context())
+		},
+	}
+	f := c.Flags()
+	f.BoolVar(&cfg.Dev, "dev", cfg.Dev, "development mode: no login, no encryption")
+	f.StringVar(&cfg.Cloud, "cloud", cfg.Cloud, "address of the cloud's MQTT broker, as mqtt://host:port")
+	f.StringVar(&cfg.Node, "node", cfg.Node, "name of this node")
+	f.StringVar(&cfg.Data, "data", cfg.Data, "directory of everything the agent keeps")
+	f.StringVar(&cfg.Components, "components", cfg.Components, "directory that components named name@version are taken from (default DATA/inbox)")
+	f.StringVar(&cfg.Shim, "shim", cfg.Shim, "the gnomon-shim program")
+	f.StringVar(&cfg.Cgroup, "cgroup", cfg.Cgroup, "cgroup that workloads live below (default /gnomon/NODE)")
+	f.StringVar(&cfg.LogFormat, "log-format", cfg.LogFormat, "text or json")
+	f.StringVar(&cfg.LogLevel, "log-level", cfg.LogLevel, "debug, info, warn or error")
+	f.StringVar(&file, "config", "", "YAML file with the same names")
+	return c
+}
+
+// besides names a program in this one's directory.
+func besides(program string) string {
+	self, err := os.Executable()
+	if err != nil {
+		return program
+	}
+	return filepath.Join(filepath.Dir(self), program)
+}
+
+// complete checks the configuration and fills what follows from the rest of it.
+func (c *config) complete() error {
+	if !c.Dev {
+		return errors.New("this version has no encryption: it runs with --dev, and not otherwise")
+	}
+	if !wire.ValidThing(c.Node) {
+		return fmt.Errorf("--node %q: must be 1 to 128 of a-z, A-Z, 0-9, :, _ and -", c.Node)
+	}
+	if _, err := c.broker(); err != nil {
+		return err
+	}
+	var err error
+	if c.Data, err = filepath.Abs(c.Data); err != nil {
+		return fmt.Errorf("--data: %w", err)
+	}
+	if c.Components == "" {
+		c.Components = filepath.Join(c.Data, "inbox")
+	}
+	if c.Components, err = filepath.Abs(c.Components); err != nil {
+		return fmt.Errorf("--components: %w", err)
+	}
+	if c.Cgroup == "" {
+		c.Cgroup = "/gnomon/" + c.Node
+	}
+	if _, err := os.Stat(c.Shim); err != nil {
+		return fmt.Errorf("--shim: %w", err)
+	}
+	return nil
+}
+
+// broker returns the host and port of --cloud.
+func (c *config) broker() (string, error) {
+	u, err := url.Parse(c.Cloud)
+	if err != nil || u.Scheme != "mqtt" || u.Hostname() == "" || (u.Path != "" && u.Path != "/") || u.User != nil || u.RawQuery != "" {
+		return "", fmt.Errorf("--cloud %q: must be mqtt://host:port", c.Cloud)
+	}
+	port := u.Port()
+	if port == "" {
+		port = "1883"
+	}
+	return net.JoinHostPort(u.Hostname(), port), nil
+}

@@ -1,0 +1,216 @@
+package loop
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"gnomon/edge/artifact"
+	"gnomon/edge/collect"
+	"gnomon/edge/reconcile"
+	"gnomon/edge/state"
+	"gnomon/edge/workload"
+	"gnomon/schema"
+	"gnomon/shadow"
+)
+
+// Shadows is where desired state comes from and reports go to.
+type Shadows interface {
+	// Desired returns what is wanted of every shadow; complete tells that what
+	// is not listed is not wanted.
+	Desired() (all []state.Desired, complete bool)
+	Changed() <-chan struct{}
+	Report(shadowName string, reported *shadow.Value)
+	// Gone forgets a deleted shadow of which nothing is left.
+	Gone(shadowName string) error
+}
+
+// Workloads runs applications.
+type Workloads interface {
+	workload.Runner
+	// Changes signals that List may give something else.
+	Changes() <-chan struct{}
+}
+
+// Components makes what applications run from ready.
+type Components interface {
+	Resolve(ctx context.Context, reference string) (artifact.Component, error)
+}
+
+// Policies runs collection policies.
+type Policies interface {
+	Apply(name string, version uint64, p *schema.Policy) error
+	Remove(name string)
+	Report(name string) (collect.Report, bool)
+	Changed() <-chan struct{}
+}
+
+// Memory keeps what must survive a restart.
+type Memory interface {
+	Put(records ...state.Record) error
+	Delete(kind state.Kind, names ...string) error
+	All(kind state.Kind) (map[string][]byte, error)
+}
+
+// Node is what the agent says of itself.
+type Node struct {
+	Agent     string // version
+	Arch, OS  string
+	Boot      string // identifies this run of the node's kernel
+	BootEpoch uint64 // counts the starts of the agent
+	StartedAt time.Time
+}
+
+// Config is what a Loop stands on. All but the last three are required.
+type Config struct {
+	Node       Node
+	Shadows    Shadows
+	Workloads  Workloads
+	Components Components
+	Policies   Policies
+	Memory     Memory
+
+	Parallel int              // fetches and starts at a time; default 4
+	Now      func() time.Time // default time.Now
+	Log      *slog.Logger     // default: discard
+}
+
+// recheck is how soon a pass is repeated without any hint: what was missed by
+// all of them costs at most that long.
+const recheck = time.Minute
+
+// Loop brings the node to what is desired of it, for as long as Run runs.
+type Loop struct {
+	cfg      Config
+	memory   map[string]reconcile.Memory
+	saved    map[string]string // records on disk, by the name of the shadow
+	fetched  map[string]artifact.Component
+	busy     map[string]*underway
+	done     chan outcome
+	slots    chan struct{} // taken by fetches and starts
+	policies map[string]*policy
+	wake     time.Time
+
+	mu     sync.Mutex
+	status Status
+}
+
+// New returns a loop that does nothing yet.
+func New(cfg Config) *Loop {
+	if cfg.Parallel <= 0 {
+		cfg.Parallel = 4
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Loop{
+		cfg:      cfg,
+		memory:   map[string]reconcile.Memory{},
+		saved:    map[string]string{},
+		fetched:  map[string]artifact.Component{},
+		busy:     map[string]*underway{},
+		done:     make(chan outcome),
+		slots:    make(chan struct{}, cfg.Parallel),
+		policies: map[string]*policy{},
+		status:   Status{Applications: []Application{}, Policies: []Policy{}},
+	}
+}
+
+// Run reconciles until ctx ends and the steps under way are over. Workloads go on.
+func (l *Loop) Run(ctx context.Context) error {
+	if err := l.load(); err != nil {
+		return err
+	}
+	defer l.finish()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for full := true; ; {
+		if full {
+			l.pass(ctx)
+		} else {
+			l.reportPolicies()
+		}
+		timer.Reset(l.wake.Sub(l.cfg.Now()))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-l.cfg.Shadows.Changed():
+			full = true
+		case <-l.cfg.Workloads.Changes():
+			full = true
+		case <-timer.C:
+			full = true
+		case o := <-l.done:
+			l.account(o)
+			full = true
+		case <-l.cfg.Policies.Changed():
+			full = false
+		}
+	}
+}
+
+// pass looks at everything, begins the steps that are due, and reports.
+func (l *Loop) pass(ctx context.Context) {
+	now := l.cfg.Now()
+	l.wake = now.Add(recheck)
+	desired, complete := l.cfg.Shadows.Desired()
+	observed, err := l.cfg.Workloads.List(ctx)
+	if err != nil {
+		// Without knowing what runs, nothing may be decided about it.
+		l.cfg.Log.Error("workloads cannot be listed", "error", err)
+		l.wakeAt(now.Add(5 * time.Second))
+		return
+	}
+	apps, gone := reconcile.Prepare(desired, l.memory)
+	plan := reconcile.Make(reconcile.Input{
+		Now: now, Boot: l.cfg.Node.Boot, Complete: complete, Apps: apps, Gone: gone, Observed: observed,
+		Memory: l.memory, Fetched: l.ready(), Busy: l.steps(),
+	})
+	l.memory = plan.Memory
+	if !plan.Wake.IsZero() {
+		l.wakeAt(plan.Wake)
+	}
+	for _, name := range plan.Cancel {
+		l.busy[name].cancel()
+	}
+	byName := make(map[string]*reconcile.App, len(apps))
+	for i := range apps {
+		byName[apps[i].Name] = &apps[i]
+	}
+	for _, s := range plan.Steps {
+		l.begin(ctx, s, byName[s.App])
+	}
+	l.forgetComponents(apps)
+	l.applyPolicies(desired, complete)
+	l.save()
+	l.report(desired, apps, plan.Views)
+	for _, name := range plan.Gone {
+		l.gone(schema.AppPrefix + name)
+	}
+}
+
+func (l *Loop) wakeAt(t time.Time) {
+	if t.Before(l.wake) {
+		l.wake = t
+	}
+}
+
+// gone lets go of a deleted shadow.
+func (l *Loop) gone(shadowName string) {
+	if err := l.cfg.Shadows.Gone(shadowName); err != nil {
+		l.cfg.Log.Error("deleted shadow cannot be forgotten", "shadow", shadowName, "error", err)
+	}
+}
+
+// finish waits for the steps under way. A start is waited for, so that its
+// outcome is known; what else is broken off the next agent takes up again.
+func (l *Loop) finish() {
+	for len(l.busy) > 0 {
+		l.account(<-l.done)
+	}
+	l.save()
+}

@@ -1,0 +1,117 @@
+package loop
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"gnomon/edge/reconcile"
+	"gnomon/edge/state"
+	"gnomon/schema"
+	"gnomon/shadow"
+)
+
+// record is one memory on disk. Of policies only what was applied last is kept.
+type record struct {
+	reconcile.Memory
+	Applied appliedRecord
+}
+
+type appliedRecord struct {
+	Version uint64          `json:"version"`
+	Desired json.RawMessage `json:"desired,omitempty"`
+}
+
+var limits = shadow.Limits{StateBytes: 4 << 20, Depth: shadow.MaxDepth, BodyBytes: 4 << 20}
+
+func encode(m reconcile.Memory) (string, error) {
+	r := record{Memory: m, Applied: appliedRecord{Version: m.Applied.Version}}
+	r.Memory.Applied = reconcile.Applied{}
+	if m.Applied.Desired != nil {
+		r.Applied.Desired = m.Applied.Desired.AppendJSON(nil)
+	}
+	text, err := json.Marshal(r)
+	return string(text), err
+}
+
+func decode(text []byte) (reconcile.Memory, error) {
+	var r record
+	if err := json.Unmarshal(text, &r); err != nil {
+		return reconcile.Memory{}, err
+	}
+	m := r.Memory
+	m.Applied.Version = r.Applied.Version
+	if len(r.Applied.Desired) > 0 {
+		v, err := shadow.Parse(r.Applied.Desired, limits)
+		if err != nil {
+			return reconcile.Memory{}, err
+		}
+		m.Applied.Desired = v
+	}
+	return m, nil
+}
+
+// load reads what an earlier agent remembered. What can't be read is forgotten:
+// it costs a restart counter and a pause.
+func (l *Loop) load() error {
+	all, err := l.cfg.Memory.All(state.KindPlan)
+	if err != nil {
+		return err
+	}
+	for shadowName, text := range all {
+		l.saved[shadowName] = string(text)
+		m, err := decode(text)
+		if err != nil {
+			l.cfg.Log.Warn("what was remembered is unreadable", "shadow", shadowName, "error", err)
+			continue
+		}
+		switch kind, name := schema.KindOf(shadowName); kind {
+		case schema.KindApplication:
+			l.memory[name] = m
+		case schema.KindPolicy:
+			l.policies[name] = &policy{applied: m.Applied}
+		}
+	}
+	return nil
+}
+
+// save writes what changed since the last time.
+func (l *Loop) save() {
+	now := make(map[string]reconcile.Memory, len(l.memory)+len(l.policies))
+	for name, m := range l.memory {
+		now[schema.AppPrefix+name] = m
+	}
+	for name, p := range l.policies {
+		now[schema.PolicyPrefix+name] = reconcile.Memory{Applied: p.applied}
+	}
+	var changed []state.Record
+	for _, shadowName := range slices.Sorted(maps.Keys(now)) {
+		text, err := encode(now[shadowName])
+		if err != nil {
+			l.cfg.Log.Error("what is remembered cannot be written", "shadow", shadowName, "error", err)
+			continue
+		}
+		if l.saved[shadowName] != text {
+			changed = append(changed, state.Record{Kind: state.KindPlan, Name: shadowName, Data: []byte(text)})
+		}
+	}
+	if len(changed) > 0 {
+		if err := l.cfg.Memory.Put(changed...); err != nil {
+			l.cfg.Log.Error("what is remembered cannot be written", "error", err)
+		} else {
+			for _, r := range changed {
+				l.saved[r.Name] = string(r.Data)
+			}
+		}
+	}
+	for shadowName := range l.saved {
+		if _, kept := now[shadowName]; kept {
+			continue
+		}
+		if err := l.cfg.Memory.Delete(state.KindPlan, shadowName); err != nil {
+			l.cfg.Log.Error("what was remembered cannot be deleted", "shadow", shadowName, "error", err)
+			continue
+		}
+		delete(l.saved, shadowName)
+	}
+}

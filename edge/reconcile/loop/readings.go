@@ -1,0 +1,114 @@
+package loop
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"gnomon/edge/collect"
+	"gnomon/shadow"
+)
+
+// maxReadings bounds the readings in one shadow, in bytes, so that the report of
+// a large policy still fits in. What is left out is counted.
+const maxReadings = 24 << 10
+
+// report builds what a policy's shadow says.
+func (p *policy) report(s Policy, r collect.Report) *shadow.Value {
+	readings, omitted := readingsOf(r.Readings, p.earlier())
+	cycle := cycleOf(r.Cycle)
+	if p.changes && r.Cycle.Success == r.Cycle.Meters && p.cycle != nil && p.cycle.Get("error") == nil {
+		cycle = p.cycle // nothing went wrong then or now: when that was found is no news
+	}
+	p.readings, p.cycle = readings, cycle
+	members := []shadow.Member{
+		{Key: "phase", Value: shadow.Text(s.Phase)},
+		{Key: "observedVersion", Value: shadow.Uint(s.ObservedVersion)},
+		{Key: "error", Value: faultValue(p.fault)},
+		{Key: "readings", Value: readings},
+		{Key: "cycle", Value: cycle},
+	}
+	if omitted > 0 {
+		members = append(members, shadow.Member{Key: "omitted", Value: shadow.Int(int64(omitted))})
+	}
+	return mirror(p.applied, members...)
+}
+
+// earlier are the readings to keep where nothing changed; nil when all count.
+func (p *policy) earlier() *shadow.Value {
+	if !p.changes {
+		return nil
+	}
+	return p.readings
+}
+
+// readingsOf writes readings by meter and item. Those that say the same as an
+// earlier one stay as that was. omitted counts the meters for which there was
+// no room.
+func readingsOf(all map[string]map[string]collect.Reading, earlier *shadow.Value) (v *shadow.Value, omitted int) {
+	meters := make([]shadow.Member, 0, len(all))
+	size := 0
+	for _, meter := range slices.Sorted(maps.Keys(all)) {
+		items := make([]shadow.Member, 0, len(all[meter]))
+		for name, reading := range all[meter] {
+			one := readingValue(reading)
+			if before := earlier.At(meter, name); before != nil && sameReading(before, one) {
+				one = before
+			}
+			items = append(items, shadow.Member{Key: name, Value: one})
+		}
+		m := shadow.NewObject(items...)
+		if size += len(meter) + len(m.AppendJSON(nil)) + 4; size > maxReadings {
+			omitted++
+			continue
+		}
+		meters = append(meters, shadow.Member{Key: meter, Value: m})
+	}
+	return shadow.NewObject(meters...), omitted
+}
+
+func readingValue(r collect.Reading) *shadow.Value {
+	members := []shadow.Member{{Key: "value", Value: r.Value}, {Key: "at", Value: moment(r.At)}}
+	if r.Quality != collect.Good {
+		members = append(members,
+			shadow.Member{Key: "quality", Value: shadow.Text(string(r.Quality))},
+			shadow.Member{Key: "reason", Value: shadow.Text(r.Reason)})
+	}
+	return shadow.NewObject(members...)
+}
+
+// sameReading compares all but the time.
+func sameReading(a, b *shadow.Value) bool {
+	for _, key := range []string{"value", "quality", "reason"} {
+		if !shadow.Equal(a.Get(key), b.Get(key)) {
+			return false
+		}
+	}
+	return true
+}
+
+func cycleOf(c collect.Cycle) *shadow.Value {
+	if c.At.IsZero() {
+		return nil
+	}
+	members := []shadow.Member{
+		{Key: "at", Value: moment(c.At)},
+		{Key: "durationMs", Value: shadow.Int(c.Duration.Milliseconds())},
+		{Key: "meters", Value: shadow.Int(int64(c.Meters))},
+		{Key: "success", Value: shadow.Int(int64(c.Success))},
+		{Key: "frames", Value: shadow.Int(int64(c.Frames))},
+		{Key: "overruns", Value: shadow.Uint(c.Overruns)},
+	}
+	if c.Error != "" {
+		members = append(members, shadow.Member{Key: "error", Value: shadow.Text(clip(c.Error))})
+	}
+	return shadow.NewObject(members...)
+}
+
+// moment is a time of a reading: milliseconds are as fine as meters are read.
+func moment(t time.Time) *shadow.Value {
+	if t.IsZero() {
+		return nil
+	}
+	return shadow.Text(t.UTC().Format("2006-01-02T15:04:05.000Z07:00"))
+}

@@ -1,0 +1,148 @@
+package loop
+
+import (
+	"strings"
+	"time"
+
+	"gnomon/edge/reconcile"
+	"gnomon/edge/state"
+	"gnomon/edge/workload"
+	"gnomon/schema"
+	"gnomon/shadow"
+)
+
+// report says how everything is, to the cloud and to Status.
+func (l *Loop) report(desired []state.Desired, apps []reconcile.App, views map[string]reconcile.View) {
+	status := Status{Applications: make([]Application, 0, len(apps))}
+	for i := range apps {
+		a := &apps[i]
+		v := views[a.Name]
+		l.cfg.Shadows.Report(schema.AppPrefix+a.Name, appReport(v))
+		status.Applications = append(status.Applications, applicationOf(a, v))
+	}
+	status.Policies = l.reportPolicies()
+	l.mu.Lock()
+	l.status = status
+	l.mu.Unlock()
+	l.cfg.Shadows.Report("", l.nodeReport(desired, status))
+}
+
+// mirror lays status over what was applied. Members of the status win, as they
+// are named so that no desired section has them.
+func mirror(applied reconcile.Applied, status ...shadow.Member) *shadow.Value {
+	return shadow.Merge(applied.Desired, shadow.NewObject(status...), 0)
+}
+
+func appReport(v reconcile.View) *shadow.Value {
+	members := []shadow.Member{
+		{Key: "phase", Value: shadow.Text(string(v.Phase))},
+		{Key: "observedVersion", Value: shadow.Uint(v.Observed)},
+		{Key: "restarts", Value: shadow.Int(int64(v.Memory.Restarts))},
+		{Key: "error", Value: faultValue(v.Fault)},
+		{Key: "blockers", Value: texts(v.Blockers)},
+		{Key: "exit", Value: exitValue(v.Memory.Exit)},
+	}
+	if v.Status.State == workload.Running {
+		members = append(members,
+			shadow.Member{Key: "pid", Value: shadow.Int(int64(v.Status.PID))},
+			shadow.Member{Key: "startedAt", Value: instant(v.Status.StartedAt)})
+	}
+	return mirror(v.Memory.Applied, members...)
+}
+
+// The builders of values return nil, which leaves the member out, for nothing.
+
+func faultValue(f *reconcile.Fault) *shadow.Value {
+	if f == nil {
+		return nil
+	}
+	return shadow.NewObject(
+		shadow.Member{Key: "code", Value: shadow.Text(f.Code)},
+		shadow.Member{Key: "message", Value: shadow.Text(f.Message)},
+		shadow.Member{Key: "retryable", Value: shadow.Flag(f.Retryable)},
+		shadow.Member{Key: "at", Value: instant(f.At)},
+	)
+}
+
+func exitValue(e *reconcile.Exit) *shadow.Value {
+	if e == nil {
+		return nil
+	}
+	members := []shadow.Member{
+		{Key: "code", Value: shadow.Int(int64(e.Code))},
+		{Key: "at", Value: instant(e.At)},
+	}
+	if e.Signal != "" {
+		members = append(members, shadow.Member{Key: "signal", Value: shadow.Text(e.Signal)})
+	}
+	if e.OOM {
+		members = append(members, shadow.Member{Key: "oom", Value: shadow.Flag(true)})
+	}
+	return shadow.NewObject(members...)
+}
+
+func texts(all []string) *shadow.Value {
+	if len(all) == 0 {
+		return nil
+	}
+	values := make([]*shadow.Value, len(all))
+	for i, s := range all {
+		values[i] = shadow.Text(s)
+	}
+	return shadow.NewArray(values...)
+}
+
+func instant(t time.Time) *shadow.Value {
+	if t.IsZero() {
+		return nil
+	}
+	return shadow.Text(t.UTC().Format(time.RFC3339Nano))
+}
+
+// nodeReport mirrors what is desired of the node, which takes effect where it
+// is read, and says what the node is and has.
+func (l *Loop) nodeReport(desired []state.Desired, s Status) *shadow.Value {
+	n := l.cfg.Node
+	applications, policies := []shadow.Member{}, []shadow.Member{}
+	for _, a := range s.Applications {
+		applications = append(applications, shadow.Member{Key: a.Name, Value: shadow.Text(a.Phase)})
+	}
+	for _, p := range s.Policies {
+		policies = append(policies, shadow.Member{Key: p.Name, Value: shadow.Text(p.Phase)})
+	}
+	members := []shadow.Member{
+		{Key: "agent", Value: shadow.Text(n.Agent)},
+		{Key: "arch", Value: shadow.Text(n.Arch)},
+		{Key: "os", Value: shadow.Text(n.OS)},
+		{Key: "bootEpoch", Value: shadow.Uint(n.BootEpoch)},
+		{Key: "startedAt", Value: instant(n.StartedAt)},
+		{Key: "applications", Value: shadow.NewObject(applications...)},
+		{Key: "policies", Value: shadow.NewObject(policies...)},
+	}
+	var applied reconcile.Applied
+	for _, d := range desired {
+		if d.Name != "" {
+			continue
+		}
+		members = append(members, shadow.Member{Key: "observedVersion", Value: shadow.Uint(d.DesiredVersion)})
+		wanted := d.Value.Get(schema.NodeMember)
+		if wanted == nil {
+			break
+		}
+		if _, err := schema.ParseNode(wanted.AppendJSON(nil)); err != nil {
+			members = append(members, shadow.Member{Key: "error", Value: faultValue(&reconcile.Fault{Code: "invalid", Message: clip(err.Error())})})
+			break
+		}
+		applied.Desired = wanted
+	}
+	return shadow.NewObject(shadow.Member{Key: schema.NodeMember, Value: mirror(applied, members...)})
+}
+
+// clip bounds a message that goes into a report.
+func clip(s string) string {
+	const most = 600
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}

@@ -1,0 +1,157 @@
+package loop
+
+import (
+	"context"
+	"errors"
+
+	"gnomon/edge/artifact"
+	"gnomon/edge/reconcile"
+	"gnomon/edge/workload"
+	"gnomon/schema"
+)
+
+// underway is a step that has begun.
+type underway struct {
+	step      reconcile.Step
+	component string             // that it makes ready or runs from
+	cancel    context.CancelFunc // breaks it off
+}
+
+// outcome is how a step ended.
+type outcome struct {
+	step      reconcile.Step
+	component artifact.Component // Fetch
+	status    workload.Status    // Start
+	err       error
+}
+
+// begin carries out a step. a is the application as it is wanted; nil when it
+// only has to go.
+func (l *Loop) begin(ctx context.Context, s reconcile.Step, a *reconcile.App) {
+	var spec workload.Spec
+	component := s.Component
+	if s.Kind == reconcile.Start {
+		component = a.Want.Component
+		spec = specOf(a, l.fetched[component], s.TargetInstance)
+		ctx = context.WithoutCancel(ctx) // it is short, and half of one is worth nothing
+	}
+	stepCtx, cancel := context.WithCancel(ctx)
+	l.busy[s.App] = &underway{s, component, cancel}
+	l.cfg.Log.Info("step", "kind", string(s.Kind), "app", s.App)
+	go func() {
+		defer cancel()
+		o := outcome{step: s}
+		if s.Kind == reconcile.Fetch || s.Kind == reconcile.Start {
+			select {
+			case l.slots <- struct{}{}:
+				defer func() { <-l.slots }()
+			case <-stepCtx.Done():
+				o.err = stepCtx.Err()
+				l.done <- o
+				return
+			}
+		}
+		l.carryOut(stepCtx, &o, spec)
+		l.done <- o
+	}()
+}
+
+func (l *Loop) carryOut(ctx context.Context, o *outcome, spec workload.Spec) {
+	switch s := o.step; s.Kind {
+	case reconcile.Fetch:
+		o.component, o.err = l.cfg.Components.Resolve(ctx, s.Component)
+	case reconcile.Start:
+		o.status, o.err = l.cfg.Workloads.Start(ctx, spec)
+	case reconcile.Stop:
+		_, o.err = l.cfg.Workloads.Stop(ctx, s.App, s.Grace)
+		if errors.Is(o.err, workload.ErrNotFound) {
+			o.err = nil
+		}
+	case reconcile.Remove:
+		o.err = l.cfg.Workloads.Remove(ctx, s.App)
+	}
+}
+
+// account draws the consequences of a step's outcome.
+func (l *Loop) account(o outcome) {
+	s := o.step
+	component := l.busy[s.App].component
+	delete(l.busy, s.App)
+	m := l.memory[s.App]
+	switch {
+	case errors.Is(o.err, context.Canceled): // nobody wants it any more, or the agent ends
+	case o.err != nil:
+		l.cfg.Log.Warn("step failed", "kind", string(s.Kind), "app", s.App, "error", o.err)
+		if s.Kind == reconcile.Start {
+			delete(l.fetched, component) // perhaps it is what is missing
+		}
+		l.memory[s.App] = m.FailedStep(s, faultOf(s.Kind, o.err), o.status.Instance, l.cfg.Now())
+	case s.Kind == reconcile.Fetch:
+		l.fetched[component] = o.component
+	case s.Kind == reconcile.Start:
+		l.cfg.Log.Info("running", "app", s.App, "pid", o.status.PID, "instance", o.status.Instance)
+		l.memory[s.App] = m.Started(o.status, s.Hash, l.cfg.Node.Boot)
+	}
+}
+
+// faultOf maps the errors of a step to the codes of reports: the one place
+// where that is done.
+func faultOf(kind reconcile.StepKind, err error) reconcile.Fault {
+	f := reconcile.Fault{Code: string(kind) + "-failed", Message: clip(err.Error()), Retryable: true}
+	for _, known := range []struct {
+		err   error
+		code  string
+		final bool
+	}{
+		{workload.ErrUnsupported, "unsupported", true},
+		{workload.ErrInvalid, "invalid", true},
+		{workload.ErrTarget, "target-not-running", false},
+		{workload.ErrRunning, "already-running", false},
+		{artifact.ErrReference, "component-reference", true},
+		// A component can be put right where it lies, without a change of desired.
+		{artifact.ErrComponentNotFound, "component-not-found", false},
+		{artifact.ErrDigestMismatch, "digest-mismatch", false},
+		{artifact.ErrUnsafePath, "component-unsafe", false},
+		{artifact.ErrTooLarge, "component-too-large", false},
+		{artifact.ErrFormat, "component-unusable", false},
+	} {
+		if errors.Is(err, known.err) && (kind == reconcile.Fetch || kind == reconcile.Start) {
+			f.Code, f.Retryable = known.code, !known.final
+			break
+		}
+	}
+	return f
+}
+
+// ready are the components that can be run from at once.
+func (l *Loop) ready() map[string]bool {
+	out := make(map[string]bool, len(l.fetched))
+	for reference := range l.fetched {
+		out[reference] = true
+	}
+	return out
+}
+
+func (l *Loop) steps() map[string]reconcile.Step {
+	out := make(map[string]reconcile.Step, len(l.busy))
+	for name, u := range l.busy {
+		out[name] = u.step
+	}
+	return out
+}
+
+// forgetComponents drops what no application wants any more, so that it is
+// looked up anew when one does.
+func (l *Loop) forgetComponents(apps []reconcile.App) {
+	wanted := make(map[string]bool, len(apps))
+	for i := range apps {
+		if w := apps[i].Want; w != nil && w.State == schema.StateRunning {
+			wanted[w.Component] = true
+		}
+	}
+	for reference := range l.fetched {
+		if !wanted[reference] {
+			delete(l.fetched, reference)
+		}
+	}
+}
