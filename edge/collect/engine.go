@@ -28,7 +28,8 @@ type Engine struct {
 	mu       sync.Mutex
 	policies map[string]*runner
 	ctx      context.Context // of Run; nil before. Kept because runners start with Apply, not with Run.
-	runners  sync.WaitGroup
+	ended    bool            // Run has ended or is about to: nothing starts any more
+	runners  sync.WaitGroup  // grows only until ended
 }
 
 // New returns an engine without policies.
@@ -77,9 +78,7 @@ func (e *Engine) Apply(name string, version uint64, p *schema.Policy) error {
 	if old != nil {
 		e.releaseUnused(old)
 	}
-	if e.ctx != nil {
-		e.start(r)
-	}
+	e.start(r)
 	e.signal()
 	return nil
 }
@@ -110,6 +109,9 @@ func (e *Engine) releaseUnused(old *runner) {
 		driver.Release(source)
 		return
 	}
+	if e.ended {
+		return
+	}
 	e.runners.Go(func() {
 		<-old.done
 		driver.Release(source)
@@ -137,6 +139,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.mu.Unlock()
 	<-ctx.Done()
 	e.mu.Lock()
+	e.ended = true
 	running := maps.Clone(e.policies)
 	e.mu.Unlock()
 	for _, r := range running {
@@ -146,9 +149,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	return nil
 }
 
-// start runs a policy. The engine must be locked.
+// start runs a policy, if the engine is running. The engine must be locked.
 func (e *Engine) start(r *runner) {
-	if r.started {
+	if e.ctx == nil || e.ended || r.started {
 		return
 	}
 	r.started = true

@@ -91,51 +91,48 @@ func (r *runner) run(ctx context.Context) {
 		<-ctx.Done()
 		return
 	}
-	period, align := r.policy.Period.D(), r.policy.Align.D()
-	next := NextSlot(r.engine.cfg.Now(), period, align)
 	for {
-		if !r.sleep(ctx, &next) {
+		now, ok := r.sleep(ctx)
+		if !ok {
 			return
 		}
-		slot := next
+		// Of slots that a clock set forward has jumped over, the last is due.
+		slot := r.next(now).Add(-r.policy.Period.D())
 		if InWindow(slot, r.policy.Windows) {
 			r.cycle(ctx, slot)
-		}
-		now := r.engine.cfg.Now()
-		next = NextSlot(now, period, align)
-		if missed := next.Sub(slot)/period - 1; missed > 0 && next.Sub(slot) < 24*time.Hour {
-			r.mu.Lock()
-			r.report.Cycle.Overruns += uint64(missed)
-			r.mu.Unlock()
 		}
 	}
 }
 
-// sleep waits for *next by the clock. When the clock is set back, *next moves
-// with it; when it is set forward, the slot is due at once, and once only.
-func (r *runner) sleep(ctx context.Context, next *time.Time) bool {
-	for {
-		now := r.engine.cfg.Now()
-		if first := NextSlot(now, r.policy.Period.D(), r.policy.Align.D()); first.Before(*next) {
-			*next = first
+// next returns the first slot after t.
+func (r *runner) next(t time.Time) time.Time {
+	return NextSlot(t, r.policy.Period.D(), r.policy.Align.D())
+}
+
+// sleep waits for the next slot by the clock, and returns what the clock shows
+// then. When it is set back, the slot moves with it; when it is set forward, the
+// slot is due at once, and once only.
+func (r *runner) sleep(ctx context.Context) (now time.Time, ok bool) {
+	now = r.engine.cfg.Now()
+	slot := r.next(now)
+	for ; now.Before(slot); now = r.engine.cfg.Now() {
+		if first := r.next(now); first.Before(slot) {
+			slot = first
 		}
-		wait := next.Sub(now)
-		if wait <= 0 {
-			return ctx.Err() == nil
-		}
-		timer := time.NewTimer(min(wait, maxWait))
+		timer := time.NewTimer(min(slot.Sub(now), maxWait))
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return false
+			return now, false
 		}
 	}
+	return now, ctx.Err() == nil
 }
 
 // cycle reads every meter once.
 func (r *runner) cycle(ctx context.Context, slot time.Time) {
-	started := r.engine.cfg.Now()
+	began := time.Now() // how long it takes doesn't depend on a clock that may be set
 	c := Cycle{At: slot, Meters: len(r.policy.Meters)}
 	driver := r.engine.cfg.Drivers[r.policy.Source.Kind]
 	for _, m := range r.policy.Meters {
@@ -156,9 +153,10 @@ func (r *runner) cycle(ctx context.Context, slot time.Time) {
 		}
 		r.take(m.ID, items, result)
 	}
-	c.Duration = r.engine.cfg.Now().Sub(started)
+	c.Duration = time.Since(began)
+	missed := r.next(slot.Add(c.Duration)).Sub(slot)/r.policy.Period.D() - 1
 	r.mu.Lock()
-	c.Overruns = r.report.Cycle.Overruns
+	c.Overruns = r.report.Cycle.Overruns + uint64(missed)
 	r.report.Cycle = c
 	r.report.Cycles++
 	r.mu.Unlock()
