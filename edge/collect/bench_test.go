@@ -2,6 +2,7 @@ package collect
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -64,6 +65,13 @@ func (f *fake) Release(s schema.Source) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.released = append(f.released, s)
+}
+
+// closed returns what was released.
+func (f *fake) closed() []schema.Source {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.released)
 }
 
 // of returns the polls of a meter, or of all meters.

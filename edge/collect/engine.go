@@ -97,25 +97,37 @@ func (e *Engine) Remove(name string) {
 }
 
 // releaseUnused closes the port of a stopped policy once it has let go of it,
-// unless another policy uses it.
+// unless another policy uses it by then. The engine must be locked.
 func (e *Engine) releaseUnused(old *runner) {
-	for _, r := range e.policies {
-		if reflect.DeepEqual(r.policy.Source, old.policy.Source) {
-			return
-		}
-	}
-	driver, source := e.cfg.Drivers[old.policy.Source.Kind], old.policy.Source
-	if !old.started {
-		driver.Release(source)
-		return
-	}
-	if e.ended {
+	source := old.policy.Source
+	if e.ended || e.uses(source) {
 		return
 	}
 	e.runners.Go(func() {
 		<-old.done
-		driver.Release(source)
+		e.mu.Lock()
+		used := e.uses(source)
+		e.mu.Unlock()
+		if !used {
+			e.cfg.Drivers[source.Kind].Release(source)
+		}
 	})
+}
+
+// uses tells whether some policy polls through a source's port. The engine must
+// be locked.
+func (e *Engine) uses(s schema.Source) bool {
+	for _, r := range e.policies {
+		if r.policy.IsEnabled() && samePort(r.policy.Source, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// samePort tells whether two sources are one medium, whatever their settings.
+func samePort(a, b schema.Source) bool {
+	return a.Kind == b.Kind && a.Address == b.Address && a.Port == b.Port
 }
 
 // Report returns the latest of a policy.

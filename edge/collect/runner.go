@@ -3,6 +3,7 @@ package collect
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,24 +51,33 @@ func (r *runner) stop() {
 	r.cancel()
 }
 
-// inherit keeps the readings of meters and items that are still wanted.
+// inherit keeps the readings that mean what they meant before: of the same
+// item of the same unit on the same port.
 func (r *runner) inherit(old *runner) {
 	last := old.snapshot()
+	r.report.Cycle, r.report.Cycles = last.Cycle, last.Cycles
+	r.report.Cycle.Overruns = 0
+	if !samePort(r.policy.Source, old.policy.Source) {
+		return
+	}
+	former := make(map[string]schema.Meter, len(old.policy.Meters))
+	for _, m := range old.policy.Meters {
+		former[m.ID] = m
+	}
 	for _, m := range r.policy.Meters {
-		had := last.Readings[m.ID]
-		if had == nil {
+		was, had := former[m.ID], last.Readings[m.ID]
+		if had == nil || was.Unit != m.Unit {
 			continue
 		}
+		before := old.policy.ItemsOf(was)
 		keep := make(map[string]Reading)
 		for _, it := range r.policy.ItemsOf(m) {
-			if reading, ok := had[it.Name]; ok {
+			if reading, ok := had[it.Name]; ok && slices.Contains(before, it) {
 				keep[it.Name] = reading
 			}
 		}
 		r.report.Readings[m.ID] = keep
 	}
-	r.report.Cycle, r.report.Cycles = last.Cycle, last.Cycles
-	r.report.Cycle.Overruns = 0
 }
 
 func (r *runner) setVersion(v uint64) {
