@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -46,7 +47,10 @@ func Prepare(desired []state.Desired, memory map[string]Memory) (apps []App, gon
 	for i := range apps {
 		s.check(&apps[i])
 	}
-	s.rebuild()
+	for i := range apps { // only now: which ones are refused must not hang on their order
+		apps[i].fallBack(memory[apps[i].Name])
+	}
+	s.rebuild(memory)
 	for i := range apps {
 		if apps[i].Want != nil {
 			apps[i].Hash = hashOf(apps[i].Want)
@@ -68,14 +72,23 @@ func prepare(name string, d state.Desired, m Memory) App {
 		a.Want = want
 		return a
 	}
-	a.Fault = &Fault{Code: "invalid", Message: clip(err.Error())}
-	a.Held = true
-	if m.Applied.Desired != nil {
-		if a.Want, err = schema.ParseApplication(m.Applied.Desired.AppendJSON(nil)); err == nil {
-			a.Held, a.LastOK = false, true
-		}
-	}
+	a.refuse("invalid", err.Error())
+	a.fallBack(m)
 	return a
+}
+
+func (a *App) refuse(code, message string) {
+	a.Fault, a.Held = &Fault{Code: code, Message: clip(message)}, true
+}
+
+// fallBack makes what was applied last wanted, where desired is refused.
+func (a *App) fallBack(m Memory) {
+	if !a.Held || a.LastOK || m.Applied.Desired == nil {
+		return
+	}
+	if want, err := schema.ParseApplication(m.Applied.Desired.AppendJSON(nil)); err == nil {
+		a.Want, a.Held, a.LastOK = want, false, true
+	}
 }
 
 // apps by name, to follow their references.
@@ -91,48 +104,52 @@ func set(apps []App) appSet {
 
 // check finds what only shows between applications.
 func (s appSet) check(a *App) {
-	if a.Want == nil || a.Fault != nil {
-		return
+	if a.Want == nil || a.Fault != nil || a.Want.State == schema.StateStopped {
+		return // what shall not run needs nothing
 	}
 	if t := s[a.Want.AttachTo]; a.Want.Mode == schema.ModeAttach && t != nil && t.Want != nil && t.Want.Mode != schema.ModeContainer && t.Want.Mode != "" {
 		a.refuse("target-invalid", fmt.Sprintf("attachTo: %s runs in mode %s; only a container can be joined", t.Name, t.Want.Mode))
 		return
 	}
-	if path := s.cycle(a.Name, []string{a.Name}); path != nil {
+	if path := s.way(a.Name, a.Name, map[string]bool{}); path != nil {
 		a.refuse("dependency-cycle", "dependsOn and attachTo lead back to the application: "+strings.Join(path, " → "))
 	}
 }
 
-func (a *App) refuse(code, message string) {
-	a.Fault, a.Held = &Fault{Code: code, Message: clip(message)}, true
-}
-
-// cycle returns a way from the last of path back to start.
-func (s appSet) cycle(start string, path []string) []string {
-	a := s[path[len(path)-1]]
-	if a == nil || a.Want == nil {
-		return nil
-	}
-	needs := a.Want.DependsOn
-	if a.Want.Mode == schema.ModeAttach {
-		needs = append(slices.Clone(needs), a.Want.AttachTo)
-	}
-	for _, n := range needs {
-		if n == start {
-			return append(path, n)
+// way follows references from an application to another. Those in seen are
+// known not to lead there.
+func (s appSet) way(from, to string, seen map[string]bool) []string {
+	seen[from] = true
+	for _, n := range s.needs(from) {
+		if n == to {
+			return []string{from, to}
 		}
-		if !slices.Contains(path, n) {
-			if found := s.cycle(start, append(slices.Clone(path), n)); found != nil {
-				return found
-			}
+		if seen[n] {
+			continue
+		}
+		if rest := s.way(n, to, seen); rest != nil {
+			return append([]string{from}, rest...)
 		}
 	}
 	return nil
 }
 
+// needs lists what an application refers to.
+func (s appSet) needs(name string) []string {
+	a := s[name]
+	switch {
+	case a == nil || a.Want == nil:
+		return nil
+	case a.Want.Mode == schema.ModeAttach:
+		return append([]string{a.Want.AttachTo}, a.Want.DependsOn...)
+	default:
+		return a.Want.DependsOn
+	}
+}
+
 // rebuild moves the options of attached applications that shape a container into
 // the container's own configuration, which is how they take effect.
-func (s appSet) rebuild() {
+func (s appSet) rebuild(memory map[string]Memory) {
 	names := make([]string, 0, len(s))
 	for n := range s {
 		names = append(names, n)
@@ -140,27 +157,42 @@ func (s appSet) rebuild() {
 	slices.Sort(names)
 	for _, n := range names {
 		a := s[n]
-		if a.Want == nil || a.Want.Mode != schema.ModeAttach || a.Held || a.Want.State != schema.StateRunning {
+		if s.merge(a) || a.LastOK {
 			continue
 		}
-		t := s[a.Want.AttachTo]
-		if t == nil || t.Want == nil || t.Want.Mode != schema.ModeContainer {
-			continue
+		if a.fallBack(memory[n]); a.LastOK {
+			s.merge(a)
 		}
-		own, merged := *a.Want, *t.Want
-		if own.Run.Hostname != "" && merged.Run.Hostname != "" && own.Run.Hostname != merged.Run.Hostname {
-			a.refuse("conflict", fmt.Sprintf("run.hostname: %q here, %q in %s whose container is joined", own.Run.Hostname, merged.Run.Hostname, t.Name))
-			continue
-		}
-		if own.Run.Hostname != "" {
-			merged.Run.Hostname = own.Run.Hostname
-		}
-		merged.Run.Privileged = merged.Run.Privileged || own.Run.Privileged
-		merged.Run.Serial = union(merged.Run.Serial, own.Run.Serial)
-		merged.Run.Ports = union(merged.Run.Ports, own.Run.Ports)
-		own.Run.Hostname, own.Run.Privileged, own.Run.Serial, own.Run.Ports = "", false, nil, nil
-		a.Want, t.Want = &own, &merged
 	}
+}
+
+// merge moves the options of one application; false: they contradict others.
+func (s appSet) merge(a *App) bool {
+	if a.Want == nil || a.Want.Mode != schema.ModeAttach || a.Held || a.Want.State != schema.StateRunning {
+		return true
+	}
+	t := s[a.Want.AttachTo]
+	if t == nil || t.Want == nil || t.Want.Mode != schema.ModeContainer {
+		return true
+	}
+	own, merged := *a.Want, *t.Want
+	if own.Run.Hostname != "" && merged.Run.Hostname != "" && own.Run.Hostname != merged.Run.Hostname {
+		conflict := fmt.Sprintf("run.hostname: %q here, %q in %s whose container is joined", own.Run.Hostname, merged.Run.Hostname, t.Name)
+		if a.Fault == nil { // else there is a reason already why this isn't what desired says
+			a.refuse("conflict", conflict)
+		}
+		a.Held = true
+		return false
+	}
+	if own.Run.Hostname != "" {
+		merged.Run.Hostname = own.Run.Hostname
+	}
+	merged.Run.Privileged = merged.Run.Privileged || own.Run.Privileged
+	merged.Run.Serial = union(merged.Run.Serial, own.Run.Serial)
+	merged.Run.Ports = union(merged.Run.Ports, own.Run.Ports)
+	own.Run.Hostname, own.Run.Privileged, own.Run.Serial, own.Run.Ports = "", false, nil, nil
+	a.Want, t.Want = &own, &merged
+	return true
 }
 
 func union[T comparable](a, b []T) []T {
@@ -178,13 +210,48 @@ func union[T comparable](a, b []T) []T {
 func hashOf(want *schema.Application) string {
 	w := *want
 	w.State, w.DependsOn = "", nil
-	w.Run.Restart, w.Run.StopGrace, w.Run.Health = schema.Restart{}, 0, nil
-	text, err := json.Marshal(w)
+	r := &w.Run
+	r.Restart, r.StopGrace, r.Health = schema.Restart{}, 0, nil
+	if len(r.Env) == 0 { // to add nothing is as good as not to mention it
+		r.Env = nil
+	}
+	r.Files, r.Ports, r.Serial = some(r.Files), some(r.Ports), some(r.Serial)
+	text, err := json.Marshal(canonical(reflect.ValueOf(w)))
 	if err != nil {
 		panic("reconcile: an application that is no JSON: " + err.Error()) // it was parsed from JSON
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:8])
+}
+
+func some[T any](list []T) []T {
+	if len(list) == 0 {
+		return nil
+	}
+	return list
+}
+
+// canonical leaves out the members of structures that have no value, so that
+// every instance keeps its hash when an agent comes that knows another member.
+func canonical(v reflect.Value) any {
+	switch v.Kind() {
+	case reflect.Struct:
+		members := map[string]any{}
+		for i := range v.NumField() {
+			if f := v.Field(i); !f.IsZero() {
+				members[v.Type().Field(i).Tag.Get("json")] = canonical(f)
+			}
+		}
+		return members
+	case reflect.Slice:
+		elems := make([]any, v.Len())
+		for i := range elems {
+			elems[i] = canonical(v.Index(i))
+		}
+		return elems
+	default:
+		return v.Interface()
+	}
 }
 
 // clip bounds a message that goes into a report.

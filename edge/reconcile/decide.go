@@ -12,24 +12,40 @@ import (
 // keep an application waiting.
 const longestPause = 24 * time.Hour
 
+// remember settles what follows from how the last instances ended. That comes
+// before every decision, as some wait for others to end.
+func (p *planner) remember(a *App) {
+	st := p.observed[a.Name]
+	m := p.in.Memory[a.Name].about(a.Hash).within(p.in.Now, p.longest(a))
+	_, busy := p.in.Busy[a.Name]
+	switch {
+	case st.State.Live():
+		m.Boot = p.in.Boot
+	case busy:
+	case m.cannotStop(): // it ended after all
+		m.Fault, m.Until, m.Tries = nil, time.Time{}, 0
+	}
+	if !busy && !st.State.Live() && a.Want != nil && a.Want.State == schema.StateRunning {
+		m = p.account(a, st, m).judged(a.Want.Run.Restart)
+	}
+	p.out.Memory[a.Name] = m
+}
+
 // app decides about one wanted application.
 func (p *planner) app(a *App) {
 	st := p.observed[a.Name]
-	m := p.in.Memory[a.Name].about(a.Hash)
-	if most := p.in.Now.Add(p.longest(a)); m.Until.After(most) {
-		m.Until = most
-	}
+	m := p.out.Memory[a.Name]
 	v := View{Status: st}
 	if b, busy := p.in.Busy[a.Name]; busy {
 		v.Phase = phaseOf(b.Kind)
-		if b.Kind == Stop {
+		if b.Kind == Stop || b.Kind == Remove {
 			p.leaving[a.Name] = true
 		}
-		hash := a.Hash
-		if a.Want == nil || a.Want.State == schema.StateStopped {
-			hash = ""
+		component := ""
+		if a.Want != nil && a.Want.State == schema.StateRunning && !(st.State.Live() && p.leaving[st.Target]) {
+			component = a.Want.Component
 		}
-		p.cancel(a.Name, hash)
+		p.cancel(a.Name, component)
 	} else {
 		m = p.decide(a, st, m, &v)
 	}
@@ -81,6 +97,9 @@ func (p *planner) decide(a *App, st workload.Status, m Memory, v *View) Memory {
 		}
 		m = p.applied(a, m.cleared())
 		m.Halted = st.Instance // its end is no failure when it is wanted again
+		if e := exitOf(st); e != nil {
+			m.Exit = e
+		}
 		v.Phase = Stopped
 		return m
 	case live && st.Hash == a.Hash && p.attachedRight(a, st):
@@ -90,12 +109,11 @@ func (p *planner) decide(a *App, st workload.Status, m Memory, v *View) Memory {
 			p.wake(p.in.Now.Add(time.Second))
 			return m
 		}
-		m.Fault, m.Until = nil, time.Time{}
-		return p.applied(a, m)
+		return p.applied(a, m.runs())
 	case live:
 		return p.replace(a, st, m, v)
 	default:
-		return p.start(a, st, m, v)
+		return p.start(a, m, v)
 	}
 }
 
@@ -144,17 +162,17 @@ func (p *planner) replace(a *App, st workload.Status, m Memory, v *View) Memory 
 	if st.Hash == a.Hash {
 		return p.stop(a, st, m, v) // attached to a container that is gone
 	}
+	// What was asked to end already stays on its way out, and nothing joins it.
 	v.Phase = Running
-	if !p.ready(a, m, v) {
-		return m
+	if m.cannotStop() && !a.Held || p.ready(a, m, v) {
+		return p.stop(a, st, m, v)
 	}
-	return p.stop(a, st, m, v)
+	return m
 }
 
 // start begins an instance where none is live.
-func (p *planner) start(a *App, st workload.Status, m Memory, v *View) Memory {
+func (p *planner) start(a *App, m Memory, v *View) Memory {
 	v.Phase = Pending
-	m = p.account(a, st, m)
 	switch {
 	case m.Done && m.Fault == nil:
 		v.Phase = Stopped
@@ -177,12 +195,13 @@ func (p *planner) start(a *App, st workload.Status, m Memory, v *View) Memory {
 
 // account draws the conclusions from an instance that ended, once. Nothing
 // follows from one that was ended on purpose, ran something else, went down with
-// its container, or was interrupted by a restart of the node.
+// its container, or was interrupted by a restart of the node: that stops them,
+// and so how they ended says nothing either.
 func (p *planner) account(a *App, st workload.Status, m Memory) Memory {
 	if st.Instance == "" || st.State.Live() || st.Instance == m.Seen {
 		return m
 	}
-	interrupted := st.State == workload.Failed && m.Boot != p.in.Boot
+	interrupted := m.Boot != p.in.Boot && (m.Boot != "" || st.State == workload.Failed)
 	widowed := false
 	if a.Want.Mode == schema.ModeAttach {
 		t := p.observed[st.Target]
@@ -243,12 +262,12 @@ func (p *planner) blockers(a *App) (all []string) {
 			all = append(all, fmt.Sprintf("target %s missing: there is no such application on this node", n))
 		case t == nil:
 			all = append(all, fmt.Sprintf("dependency %s missing: there is no such application on this node", n))
-		case p.observed[n].State == workload.Running:
+		case p.observed[n].State == workload.Running && (!attach || p.joinable(n)):
 		case !attach && p.workDone(n):
 		default:
 			state := string(p.out.Views[n].Phase)
-			if state == "" {
-				state = "not running"
+			if state == "" || state == string(Running) {
+				state = "not running" // not decided yet, or not as a container
 			}
 			all = append(all, fmt.Sprintf("waiting for %s: %s", n, state))
 		}
@@ -256,11 +275,14 @@ func (p *planner) blockers(a *App) (all []string) {
 	return all
 }
 
+// joinable tells whether what runs is a container.
+func (p *planner) joinable(name string) bool {
+	mode := p.observed[name].Mode
+	return mode != schema.ModeHost && mode != schema.ModeAttach
+}
+
 // workDone tells whether an application ran to its end as it should.
 func (p *planner) workDone(name string) bool {
-	m, decided := p.out.Memory[name]
-	if !decided {
-		m = p.in.Memory[name]
-	}
+	m := p.out.Memory[name]
 	return m.Done && m.Fault == nil
 }

@@ -1,6 +1,6 @@
 // Package reconcile brings the node to what is wanted of it: a pure planner that
-// turns (desired, observed, remembered, now) into steps, and a loop that carries
-// them out and reports what became of them.
+// turns (desired, observed, remembered, now) into steps. Who carries them out tells
+// Memory what became of them.
 //
 // It promises that
 //
@@ -14,6 +14,6 @@
 //   - what desired says is mirrored in a report only once it is applied;
 //   - nothing is removed unless the cloud said that it is gone.
 //
-// The planner has no clock, randomness, I/O or goroutines. The loop never
-// decides: it runs steps, one at a time per application, and asks again.
+// The planner has no clock, randomness, I/O or goroutines. The loop around it
+// never decides: it runs steps, one at a time per application, and asks again.
 package reconcile

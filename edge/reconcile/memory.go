@@ -12,17 +12,19 @@ import (
 // Memory is what the planner keeps of an application between passes and across
 // restarts. Losing it costs a restart counter and a pause, never a process.
 type Memory struct {
-	Hash     string    // the run configuration that Attempts to Done are about
-	Attempts int       // failures in a row
-	Until    time.Time // the pause after the last of them
-	Fault    *Fault    // the last of them
-	Done     bool      // it ended and shall not be started again
+	Hash     string         // the run configuration that Attempts to Done are about
+	Attempts int            // ends in a row that were failures
+	Tries    int            // steps in a row that failed
+	Until    time.Time      // the pause after the last failure
+	Fault    *Fault         // the last failure
+	Done     bool           // it ended and shall not be started again
+	DoneBy   schema.Restart // what says so
 
 	Restarts int    // by the restart policy
 	Retry    bool   // the next start is one of them
 	Seen     string // instance whose end is accounted for
 	Halted   string // instance that was ended on purpose
-	Boot     string // of the node, at the last start
+	Boot     string // of the node, when the instance was last seen alive
 	Exit     *Exit  // of the last instance that ended
 	Applied  Applied
 }
@@ -70,9 +72,18 @@ func (m Memory) about(hash string) Memory {
 	return m.cleared()
 }
 
+// within bounds the pause, so that a clock that was set back doesn't prolong it.
+func (m Memory) within(now time.Time, longest time.Duration) Memory {
+	if most := now.Add(longest); m.Until.After(most) {
+		m.Until = most
+	}
+	return m
+}
+
 // cleared forgets failures.
 func (m Memory) cleared() Memory {
-	m.Attempts, m.Until, m.Fault, m.Done, m.Retry = 0, time.Time{}, nil, false, false
+	m.Attempts, m.Tries, m.Until, m.Fault, m.Retry = 0, 0, time.Time{}, nil, false
+	m.Done, m.DoneBy = false, schema.Restart{}
 	return m
 }
 
@@ -80,13 +91,12 @@ func (m Memory) cleared() Memory {
 func (m Memory) ended(st workload.Status, r schema.Restart, now time.Time) Memory {
 	m.Seen = st.Instance
 	m.Exit = exitOf(st)
-	clean := st.State == workload.Exited && st.ExitCode == 0
 	switch {
-	case r.Policy == schema.RestartNever && clean, r.Policy == schema.RestartOnFailure && clean:
-		m.Done, m.Fault = true, nil
+	case r.Policy != schema.RestartAlways && m.Exit.clean():
+		m.Done, m.DoneBy, m.Fault = true, r, nil
 		return m
 	case r.Policy == schema.RestartNever:
-		m.Done, m.Fault = true, fault(st, false, now)
+		m.Done, m.DoneBy, m.Fault = true, r, fault(st, false, now)
 		return m
 	}
 	if !st.StartedAt.IsZero() && st.ExitedAt.Sub(st.StartedAt) >= r.BackoffReset.D() {
@@ -96,10 +106,28 @@ func (m Memory) ended(st workload.Status, r schema.Restart, now time.Time) Memor
 	m.Retry = true
 	m.Fault = fault(st, true, now)
 	if r.MaxRetries > 0 && m.Attempts > r.MaxRetries {
-		m.Done, m.Fault.Retryable, m.Fault.Code = true, false, "retries-exhausted"
+		m.Done, m.DoneBy, m.Fault.Retryable, m.Fault.Code = true, r, false, "retries-exhausted"
 		return m
 	}
 	m.Until = now.Add(pause(m.Attempts, r.Backoff.D(), r.BackoffMax.D()))
+	return m
+}
+
+// judged asks a changed restart policy whether an application that was not to be
+// started again still isn't.
+func (m Memory) judged(r schema.Restart) Memory {
+	if !m.Done || m.DoneBy == r {
+		return m
+	}
+	switch {
+	case m.Exit.clean() && r.Policy != schema.RestartAlways:
+		m.Fault = nil
+	case r.Policy == schema.RestartNever, r.MaxRetries > 0 && m.Attempts > r.MaxRetries:
+	default: // at once: nothing failed since the change
+		m.Done, m.Until, m.Fault = false, time.Time{}, nil
+		m.Retry = true
+	}
+	m.DoneBy = r
 	return m
 }
 
@@ -113,6 +141,9 @@ func pause(failures int, first, most time.Duration) time.Duration {
 	}
 	return min(d, most)
 }
+
+// clean tells whether it ended as it should.
+func (e *Exit) clean() bool { return e != nil && e.Code == 0 }
 
 func exitOf(st workload.Status) *Exit {
 	if st.State != workload.Exited {
@@ -141,15 +172,20 @@ func fault(st workload.Status, retryable bool, now time.Time) *Fault {
 
 // Started accounts for a successful start.
 func (m Memory) Started(st workload.Status, hash, boot string) Memory {
-	m = m.about(hash)
-	if m.Retry {
-		m.Restarts++
-	}
-	m.Retry, m.Fault, m.Until, m.Done = false, nil, time.Time{}, false
+	m = m.about(hash).runs()
 	m.Boot, m.Halted = boot, ""
 	if st.Instance == m.Seen {
 		m.Seen = ""
 	}
+	return m
+}
+
+// runs notes that a start came to something.
+func (m Memory) runs() Memory {
+	if m.Retry {
+		m.Restarts++
+	}
+	m.Tries, m.Until, m.Fault, m.Retry, m.Done = 0, time.Time{}, nil, false, false
 	return m
 }
 
@@ -162,13 +198,19 @@ func (m Memory) FailedStep(s Step, f Fault, instance string, now time.Time) Memo
 	if instance != "" {
 		m.Seen = instance
 	}
-	m.Attempts++
+	m.Tries++
 	f.At = now
+	switch s.Kind { // whatever it was, nothing but another try ends the instance
+	case Stop:
+		f.Code, f.Retryable = codeStop, true
+	case Remove:
+		f.Code, f.Retryable = codeRemove, true
+	}
 	m.Fault = &f
 	first, most := time.Second, 5*time.Minute
 	if s.Kind == Start {
 		most = time.Minute
 	}
-	m.Until = now.Add(pause(m.Attempts, first, most))
+	m.Until = now.Add(pause(m.Tries, first, most))
 	return m
 }

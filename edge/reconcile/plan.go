@@ -102,6 +102,9 @@ func Make(in Input) Plan {
 	for i := range in.Apps {
 		p.wanted[in.Apps[i].Name] = &in.Apps[i]
 	}
+	for i := range in.Apps {
+		p.remember(&in.Apps[i])
+	}
 	// Attached ones last: what becomes of them hangs on their containers.
 	for _, attached := range []bool{false, true} {
 		for i := range in.Apps {
@@ -114,6 +117,7 @@ func Make(in Input) Plan {
 		}
 	}
 	p.forget()
+	slices.Sort(p.out.Cancel)
 	slices.SortFunc(p.out.Steps, func(a, b Step) int { return strings.Compare(a.App, b.App) })
 	return p.out
 }
@@ -132,45 +136,79 @@ func (p *planner) wake(t time.Time) {
 	}
 }
 
-// unwanted removes what nobody wants. Where something is attached to it, that is
-// stopped first: it would not survive, and so at least it is asked to end.
+// unwanted removes what nobody wants, containers before what is attached to them.
 func (p *planner) unwanted() {
-	for _, st := range p.in.Observed {
-		name := st.Name
-		if p.wanted[name] != nil || !p.in.Gone[name] && !p.in.Complete {
-			continue
+	for _, attached := range []bool{false, true} {
+		for _, st := range p.in.Observed {
+			if p.wanted[st.Name] == nil && (st.Target != "") == attached {
+				p.dismiss(st)
+			}
 		}
-		m := p.in.Memory[name]
-		p.out.Memory[name] = m
-		p.leaving[name] = true
-		if _, busy := p.in.Busy[name]; busy {
+	}
+	for name := range p.in.Busy { // with what isn't there yet
+		if _, there := p.observed[name]; !there && p.wanted[name] == nil && p.dismissed(name) {
 			p.cancel(name, "")
-			continue
-		}
-		if m.cannotStop() && m.Until.After(p.in.Now) {
-			p.wake(m.Until)
-			continue
-		}
-		if len(p.attachedTo(name)) == 0 {
-			p.step(Step{Kind: Remove, App: name})
 		}
 	}
 }
 
-// attachedTo lists the live instances within a container that can still be
-// waited for.
-func (p *planner) attachedTo(name string) (live []string) {
+// dismissed tells of an unwanted application whether it may be removed.
+func (p *planner) dismissed(name string) bool { return p.in.Gone[name] || p.in.Complete }
+
+// dismiss removes what nobody wants. Where something is attached to it, that is
+// stopped first: it would not survive, and so at least it is asked to end. The
+// same holds for what is only left alone otherwise.
+func (p *planner) dismiss(st workload.Status) {
+	name := st.Name
+	m, known := p.in.Memory[name]
+	m = m.within(p.in.Now, longestPause)
+	if known {
+		p.out.Memory[name] = m
+	}
+	switch {
+	case p.dismissed(name):
+		p.leaving[name] = true
+	case !st.State.Live() || !p.leaving[st.Target]:
+		return
+	}
+	if _, busy := p.in.Busy[name]; busy {
+		p.cancel(name, "")
+		return
+	}
+	if m.cannotStop() && m.Until.After(p.in.Now) {
+		p.wake(m.Until)
+		return
+	}
+	if !p.dismissed(name) {
+		m.Halted = st.Instance
+		p.out.Memory[name] = m
+		p.step(Step{Kind: Stop, App: name, Hash: st.Hash, Grace: workload.DefaultStopGrace})
+	} else if len(p.attachedTo(name)) == 0 {
+		p.step(Step{Kind: Remove, App: name})
+	}
+}
+
+// attachedTo lists the instances within a container that can still be waited
+// for, and those that are about to join it.
+func (p *planner) attachedTo(name string) (all []string) {
 	for _, st := range p.in.Observed {
 		if st.Target == name && st.State.Live() && st.Name != name && !p.in.Memory[st.Name].cannotStop() {
-			live = append(live, st.Name)
+			all = append(all, st.Name)
 		}
 	}
-	return live
+	instance := p.observed[name].Instance
+	for n, b := range p.in.Busy {
+		if b.Kind == Start && instance != "" && b.TargetInstance == instance && !slices.Contains(all, n) {
+			all = append(all, n)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
-// cancel gives up a fetch that is for something else than hash.
-func (p *planner) cancel(name, hash string) {
-	if b := p.in.Busy[name]; b.Kind == Fetch && b.Hash != hash {
+// cancel gives up a fetch of something else than what is needed now.
+func (p *planner) cancel(name, component string) {
+	if b := p.in.Busy[name]; b.Kind == Fetch && b.Component != component {
 		p.out.Cancel = append(p.out.Cancel, name)
 	}
 }
