@@ -265,14 +265,29 @@ func (p *planner) blockers(a *App) (all []string) {
 		case p.observed[n].State == workload.Running && (!attach || p.joinable(n)):
 		case !attach && p.workDone(n):
 		default:
-			state := string(p.out.Views[n].Phase)
-			if state == "" || state == string(Running) {
-				state = "not running" // not decided yet, or not as a container
-			}
-			all = append(all, fmt.Sprintf("waiting for %s: %s", n, state))
+			p.waits = append(p.waits, wait{a.Name, len(all), n})
+			all = append(all, "waiting for "+n)
 		}
 	}
 	return all
+}
+
+// wait is a blocker that ends with the phase of another application.
+type wait struct {
+	app   string
+	index int // in Blockers
+	on    string
+}
+
+// explain completes what is waited for, now that all is decided.
+func (p *planner) explain() {
+	for _, w := range p.waits {
+		why := string(p.out.Views[w.on].Phase)
+		if p.observed[w.on].State == workload.Running && !p.joinable(w.on) {
+			why = "it is no container yet"
+		}
+		p.out.Views[w.app].Blockers[w.index] += ": " + why
+	}
 }
 
 // joinable tells whether what runs is a container.

@@ -85,6 +85,7 @@ type planner struct {
 	wanted   map[string]*App
 	observed map[string]workload.Status
 	leaving  map[string]bool // containers that are about to go
+	waits    []wait
 }
 
 // Make plans. It is pure: the same input gives the same plan.
@@ -116,6 +117,7 @@ func Make(in Input) Plan {
 			p.unwanted()
 		}
 	}
+	p.explain()
 	p.forget()
 	slices.Sort(p.out.Cancel)
 	slices.SortFunc(p.out.Steps, func(a, b Step) int { return strings.Compare(a.App, b.App) })
