@@ -29,7 +29,7 @@ func setUp(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "FAIL:", err)
 		return 1
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	agentPath, shimPath, rootfs = filepath.Join(dir, "gnomon-edge"), filepath.Join(dir, "gnomon-shim"), filepath.Join(dir, "rootfs")
 	for _, b := range []struct{ path, pkg, cgo string }{
 		{agentPath, "gnomon/edge/cmd/gnomon-edge", "0"}, {shimPath, "gnomon/edge/cmd/gnomon-shim", "1"},

@@ -1,0 +1,131 @@
+package loop
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gnomon/edge/collect"
+	"gnomon/edge/state"
+	"gnomon/shadow"
+)
+
+// meterPolicy polls one item every period.
+func meterPolicy(period, more string) string {
+	return `{"source":{"kind":"modbus-tcp","address":"127.0.0.1:1"},"meters":[{"id":"m"}],"items":[{"name":"V","address":0}],"period":"` + period + `"` + more + `}`
+}
+
+func TestPolicy_CollectsAndReports(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.meter.set(230, nil)
+		w.boot()
+		defer w.shutdown()
+		w.want("collect:meter", 4, meterPolicy("10s", ""))
+		w.says("collect:meter", map[string]string{"phase": `"collecting"`, "observedVersion": "4", "period": `"10s"`})
+		time.Sleep(11 * time.Second)
+		w.says("collect:meter", map[string]string{"readings.m.V.value": "230", "cycle.success": "1", "cycle.error": "", "readings.m.V.quality": ""})
+		w.says("", map[string]string{"node.policies.meter": `"collecting"`})
+		w.meter.set(231, collect.ErrTimeout)
+		time.Sleep(10 * time.Second)
+		w.says("collect:meter", map[string]string{"readings.m.V.value": "230", "readings.m.V.quality": `"stale"`, "readings.m.V.reason": `"timeout"`, "cycle.success": "0"})
+	})
+}
+
+// Readings go up no more often than the policy says, and the latest does.
+func TestPolicy_ReportRateIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.boot()
+		defer w.shutdown()
+		w.want("collect:meter", 1, meterPolicy("100ms", `,"report":{"every":"5s"}`))
+		begin := w.cloud.count("collect:meter")
+		for i := range 600 {
+			w.meter.set(int64(i), nil)
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := w.cloud.count("collect:meter") - begin; n < 11 || n > 13 {
+			t.Errorf("%d reports in a minute, want 12", n)
+		}
+		time.Sleep(5 * time.Second)
+		w.says("collect:meter", map[string]string{"readings.m.V.value": "599"})
+	})
+}
+
+// With onChange, an unchanged value costs nothing.
+func TestPolicy_OnChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.meter.set(5, nil)
+		w.boot()
+		defer w.shutdown()
+		w.want("collect:meter", 1, meterPolicy("1s", `,"report":{"onChange":true}`))
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		begin := w.cloud.count("collect:meter")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := w.cloud.count("collect:meter") - begin; n != 0 {
+			t.Errorf("%d reports of a value that stays the same", n)
+		}
+		w.meter.set(6, nil)
+		time.Sleep(2 * time.Second)
+		w.says("collect:meter", map[string]string{"readings.m.V.value": "6"})
+	})
+}
+
+func TestPolicy_InvalidKeepsTheLastGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.meter.set(5, nil)
+		w.boot()
+		w.want("collect:meter", 1, meterPolicy("1s", ""))
+		time.Sleep(2 * time.Second)
+		w.want("collect:meter", 2, meterPolicy("1ns", ""))
+		w.says("collect:meter", map[string]string{"phase": `"collecting"`, "error.code": `"invalid"`, "observedVersion": "2", "period": `"1s"`})
+		w.shutdown()
+		w.meter.set(6, nil)
+		w.boot()
+		defer w.shutdown()
+		time.Sleep(2 * time.Second)
+		w.says("collect:meter", map[string]string{"phase": `"collecting"`, "error.code": `"invalid"`, "period": `"1s"`, "readings.m.V.value": "6"})
+		w.want("collect:meter", 3, meterPolicy("2s", ""))
+		w.says("collect:meter", map[string]string{"error": "", "period": `"2s"`, "observedVersion": "3"})
+		w.want("collect:never", 1, meterPolicy("1ns", ""))
+		w.says("collect:never", map[string]string{"phase": `"failed"`, "error.code": `"invalid"`, "period": ""})
+	})
+}
+
+func TestPolicy_Deleted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.boot()
+		defer w.shutdown()
+		w.want("collect:meter", 1, meterPolicy("1s", ""))
+		w.cloud.set(state.Desired{Name: "collect:meter", Version: 2, Deleted: true})
+		if !w.cloud.forgotten("collect:meter") || w.disk.remembered(t, "collect:meter") != nil {
+			t.Error("something of it is kept")
+		}
+		if _, ok := w.policies.Report("meter"); ok {
+			t.Error("the policy still runs")
+		}
+	})
+}
+
+// A policy with more readings than fit into a shadow reports what fits, and how
+// many meters don't.
+func TestReadings_Bounded(t *testing.T) {
+	all := map[string]map[string]collect.Reading{}
+	for m := range 1000 {
+		items := map[string]collect.Reading{}
+		for i := range 20 {
+			items[fmt.Sprint("item", i)] = collect.Reading{Value: shadow.Int(int64(i)), At: time.Unix(1e9, 0), Quality: collect.Good}
+		}
+		all[fmt.Sprintf("meter-%04d", m)] = items
+	}
+	v, omitted := readingsOf(all, nil)
+	if size := len(v.AppendJSON(nil)); size > maxReadings || omitted == 0 || v.Len()+omitted != 1000 || v.Len() == 0 {
+		t.Errorf("%d bytes, %d meters, %d omitted", size, v.Len(), omitted)
+	}
+}
