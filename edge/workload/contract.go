@@ -130,7 +130,8 @@ type Runner interface {
 	// its data included, and keeps the log. Unknown names are no error.
 	Remove(ctx context.Context, name string) error
 
-	// List returns the latest instance of every known name, ordered by name,
+	// List returns the latest instance of every known name, ordered by name, and
+	// as Failed without an instance what a start or removal cut off has left,
 	// from disk and /proc alone: it is right after a restart of the agent, of
 	// the node, and after any process was killed.
 	List(ctx context.Context) ([]Status, error)

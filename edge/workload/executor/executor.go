@@ -123,6 +123,10 @@ func (e *Executor) List(context.Context) ([]workload.Status, error) {
 	for _, d := range entries { // sorted by name
 		if inst, ok := e.find(d.Name()); ok {
 			all = append(all, e.status(inst))
+		} else if _, err := os.Stat(e.run(d.Name())); err == nil {
+			// A start or a removal was cut off. Whoever removes what isn't
+			// wanted has to hear of it, or it would lie around for ever.
+			all = append(all, workload.Status{Name: d.Name(), State: workload.Failed, Error: "left over from a start or a removal that was cut off"})
 		}
 	}
 	return all, nil
@@ -143,15 +147,25 @@ func (e *Executor) cgroupOf(s workload.Spec) string {
 
 // lock serialises the calls for a name.
 func (e *Executor) lock(name string) (unlock func()) {
+	m := e.mutex(name)
+	m.Lock()
+	return m.Unlock
+}
+
+func (e *Executor) tryLock(name string) (unlock func(), ok bool) {
+	m := e.mutex(name)
+	return m.Unlock, m.TryLock()
+}
+
+func (e *Executor) mutex(name string) *sync.Mutex {
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	m := e.names[name]
 	if m == nil {
 		m = &sync.Mutex{}
 		e.names[name] = m
 	}
-	e.mu.Unlock()
-	m.Lock()
-	return m.Unlock
+	return m
 }
 
 // found is an instance on disk.
@@ -206,10 +220,21 @@ func (e *Executor) status(f found) workload.Status {
 	}
 	rec.Status.Error = loss(f.dir, rec)
 	rec.Status.State, rec.Status.PID, rec.Status.ExitedAt = workload.Failed, 0, time.Now()
-	if err := f.dir.WriteRecord(rec); err != nil {
+	e.record(f, rec)
+	return rec.Status
+}
+
+// record writes down a loss, unless a call for the name is under way: a start or
+// a removal is about to delete the instance, and must not find anything new in it.
+func (e *Executor) record(f found, rec instance.Record) {
+	unlock, ok := e.tryLock(rec.Status.Name)
+	if !ok {
+		return
+	}
+	defer unlock()
+	if err := f.dir.WriteRecord(rec); err != nil && !errors.Is(err, os.ErrNotExist) {
 		e.cfg.Log.Error("loss of an instance cannot be recorded", "dir", string(f.dir), "error", err)
 	}
-	return rec.Status
 }
 
 // loss says in words why it is not known how an instance ended.

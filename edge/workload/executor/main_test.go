@@ -2,6 +2,7 @@ package executor_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -117,7 +118,7 @@ func (n *node) close() {
 		n.t.Error(err)
 	}
 	for _, s := range all {
-		if _, err := n.Stop(ctx, s.Name, 0); err != nil {
+		if _, err := n.Stop(ctx, s.Name, 0); err != nil && !errors.Is(err, workload.ErrNotFound) {
 			n.t.Error(err)
 		}
 		if err := n.Remove(ctx, s.Name); err != nil {
