@@ -56,11 +56,14 @@ func group(items []schema.Item, maxHole int, forbidden cuts) []block {
 }
 
 // within tells whether a cut lies between the end of a block and the next item.
+// An item that overlaps the block belongs to it.
 func (c cuts) within(function byte, last, next int) bool {
-	if next < last {
-		return false // overlapping items belong together
+	for at := last; at <= next; at++ {
+		if c[cut{function, at}] {
+			return true
+		}
 	}
-	return c[cut{function, next}]
+	return false
 }
 
 func size(it schema.Item) int {
@@ -77,20 +80,38 @@ func limit(function int) int {
 	return maxRegisters
 }
 
-// halves splits a block at the item in its middle and says where the cut is.
-// ok is false when its items overlap, or there is only one.
-func (b block) halves(forbidden cuts, maxHole int) (parts []block, ok bool) {
+// parts are what to ask for in place of a block that was refused: two halves,
+// and the cut between them is remembered; or, where the items overlap too much
+// for that, each item alone. A single item has no parts.
+func (b block) parts(forbidden cuts, maxHole int) []block {
+	if len(b.items) == 1 {
+		return nil
+	}
 	middle := len(b.items) / 2
-	for ; middle < len(b.items); middle++ {
-		at := b.items[middle].Address
-		clear := middle > 0
-		for _, it := range b.items[:middle] {
-			clear = clear && it.Address+size(it) <= at
-		}
-		if clear {
-			forbidden[cut{b.function, at}] = true
-			return group(b.items, maxHole, forbidden), true
+	for off := range middle + 1 {
+		for _, i := range []int{middle + off, middle - off} {
+			if b.splits(i) {
+				forbidden[cut{b.function, b.items[i].Address}] = true
+				return group(b.items, maxHole, forbidden)
+			}
 		}
 	}
-	return nil, false
+	var alone []block
+	for _, it := range b.items {
+		alone = append(alone, group([]schema.Item{it}, maxHole, forbidden)...)
+	}
+	return alone
+}
+
+// splits tells whether no item spans the place before item i.
+func (b block) splits(i int) bool {
+	if i <= 0 || i >= len(b.items) {
+		return false
+	}
+	for _, it := range b.items[:i] {
+		if it.Address+size(it) > b.items[i].Address {
+			return false
+		}
+	}
+	return true
 }

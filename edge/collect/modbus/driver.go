@@ -1,6 +1,7 @@
 package modbus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 
 // Driver is a collect.Driver for the three kinds of Modbus source.
 type Driver struct {
+	newPort func(schema.Source) *port // tests put their own transports here
+
 	mu    sync.Mutex
 	ports map[string]*port
 }
@@ -21,7 +24,7 @@ type Driver struct {
 var Kinds = []schema.SourceKind{schema.SourceModbusTCP, schema.SourceModbusRTU, schema.SourceModbusRTUOver}
 
 // New returns a driver without open ports.
-func New() *Driver { return &Driver{ports: make(map[string]*port)} }
+func New() *Driver { return &Driver{newPort: newPort, ports: make(map[string]*port)} }
 
 // key names the medium: policies that differ in timeouts share it all the same.
 func key(s schema.Source) string { return string(s.Kind) + " " + s.Address + s.Port }
@@ -29,18 +32,23 @@ func key(s schema.Source) string { return string(s.Kind) + " " + s.Address + s.P
 // open returns the port of a source, taken. What the source says of line and
 // time limits holds from now on.
 func (d *Driver) open(ctx context.Context, s schema.Source) (*port, error) {
-	d.mu.Lock()
-	p := d.ports[key(s)]
-	if p == nil {
-		p = newPort(s)
-		d.ports[key(s)] = p
+	for {
+		d.mu.Lock()
+		p := d.ports[key(s)]
+		if p == nil {
+			p = d.newPort(s)
+			d.ports[key(s)] = p
+		}
+		d.mu.Unlock()
+		if err := p.take(ctx); err != nil {
+			return nil, err
+		}
+		if !p.released {
+			p.use(s)
+			return p, nil
+		}
+		p.give() // closed while we waited: another one follows it
 	}
-	d.mu.Unlock()
-	if err := p.take(ctx); err != nil {
-		return nil, err
-	}
-	p.use(s)
-	return p, nil
 }
 
 // use adopts a source's settings. Another speed or parity needs the line opened
@@ -86,19 +94,19 @@ func (p *port) poll(ctx context.Context, r collect.Request, values map[string]co
 	if u.cuts == nil {
 		u.cuts = make(cuts)
 	}
-	var failed error
+	var failed, gone error // the first failure; the one after which the meter isn't asked any more
 	work := group(r.Items, *r.Source.MaxHole, u.cuts)
 	for len(work) > 0 {
 		b := work[0]
 		work = work[1:]
-		if failed != nil && !errors.Is(failed, collect.ErrException) {
-			missing(values, b.items, failed, time.Now()) // the meter is not there: don't ask for the rest
+		if gone != nil {
+			missing(values, b.items, gone, time.Now())
 			continue
 		}
 		data, err := p.read(ctx, byte(r.Meter.Unit), b)
 		var refused *Exception
 		if errors.As(err, &refused) && refused.Code == illegalAddress {
-			if parts, ok := b.halves(u.cuts, *r.Source.MaxHole); ok {
+			if parts := b.parts(u.cuts, *r.Source.MaxHole); len(parts) > 0 {
 				work = append(parts, work...)
 				continue
 			}
@@ -108,6 +116,9 @@ func (p *port) poll(ctx context.Context, r collect.Request, values map[string]co
 			if failed == nil {
 				failed = err
 			}
+			if !errors.Is(err, collect.ErrException) {
+				gone = err
+			}
 			continue
 		}
 		at := time.Now()
@@ -116,7 +127,7 @@ func (p *port) poll(ctx context.Context, r collect.Request, values map[string]co
 			values[it.Name] = collect.Value{Value: v, At: at, Err: err}
 		}
 	}
-	u.note(failed, time.Now())
+	u.note(cmp.Or(gone, failed), time.Now())
 	return failed
 }
 
@@ -130,13 +141,20 @@ func missing(values map[string]collect.Value, items []schema.Item, err error, at
 func (d *Driver) Release(s schema.Source) {
 	d.mu.Lock()
 	p := d.ports[key(s)]
-	delete(d.ports, key(s))
 	d.mu.Unlock()
 	if p == nil {
 		return
 	}
-	<-p.turn // whoever polls ends first; nobody can find the port any more
+	<-p.turn // whoever polls ends first
+	defer p.give()
+	if p.released {
+		return
+	}
+	p.released = true
 	p.transport.close()
+	d.mu.Lock()
+	delete(d.ports, key(s)) // not before it is closed: never two ports on one medium
+	d.mu.Unlock()
 }
 
 var _ collect.Driver = (*Driver)(nil)

@@ -28,6 +28,7 @@ type port struct {
 	setUnit   func(byte)
 	units     map[byte]*unit
 	frames    int
+	released  bool // no more in use; closed
 }
 
 // unit is what is known of one device on a port.
@@ -38,19 +39,24 @@ type unit struct {
 }
 
 func newPort(s schema.Source) *port {
-	p := &port{turn: make(chan struct{}, 1), source: s, units: make(map[byte]*unit)}
-	p.turn <- struct{}{}
-	var packager modbus.Packager
 	if s.Kind == schema.SourceModbusTCP {
-		h := modbus.NewTCPClientHandler(s.Address) // used to pack and unpack only
+		return newPortOn(s, &tcp{source: s})
+	}
+	return newPortOn(s, &rtu{source: s})
+}
+
+func newPortOn(s schema.Source, t transport) *port {
+	p := &port{turn: make(chan struct{}, 1), source: s, transport: t, units: make(map[byte]*unit)}
+	p.turn <- struct{}{}
+	var packager modbus.Packager // goburrow's handlers are used to pack and unpack only
+	if s.Kind == schema.SourceModbusTCP {
+		h := modbus.NewTCPClientHandler(s.Address)
 		packager, p.setUnit = h, func(u byte) { h.SlaveId = u }
-		p.transport = &tcp{source: s}
 	} else {
 		h := modbus.NewRTUClientHandler(s.Port)
 		packager, p.setUnit = h, func(u byte) { h.SlaveId = u }
-		p.transport = &rtu{source: s}
 	}
-	p.client = modbus.NewClient2(packager, p.transport)
+	p.client = modbus.NewClient2(packager, t)
 	return p
 }
 

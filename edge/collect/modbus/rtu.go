@@ -107,8 +107,9 @@ func (t *rtu) silent(d time.Duration) error {
 	return err
 }
 
-// receive reads the answer to a request. Frames of other units, late ones from
-// a request that was given up, are passed over while there is time.
+// receive reads the answer to a request. Anything else on the line, such as a
+// late frame from a request that was given up, ends the wait: where frames
+// follow each other nothing tells which one is ours.
 func (t *rtu) receive(request []byte, deadline time.Time) ([]byte, error) {
 	frame := make([]byte, 0, rtuMaxFrame)
 	var buf [rtuMaxFrame]byte

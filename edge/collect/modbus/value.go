@@ -24,10 +24,9 @@ func decode(b block, data []byte, it schema.Item) (*shadow.Value, error) {
 	case "bool":
 		return shadow.Flag(binary.BigEndian.Uint16(raw) != 0), nil
 	case "float32":
-		f := math.Float32frombits(binary.BigEndian.Uint32(raw))
-		return scaled(float64(f), it, 32)
+		return scaled(shortest(math.Float32frombits(binary.BigEndian.Uint32(raw))), it)
 	case "float64":
-		return scaled(math.Float64frombits(binary.BigEndian.Uint64(raw)), it, 64)
+		return scaled(math.Float64frombits(binary.BigEndian.Uint64(raw)), it)
 	}
 	return integer(raw, it)
 }
@@ -43,32 +42,35 @@ func integer(raw []byte, it schema.Item) (*shadow.Value, error) {
 		if it.Scale == 1 {
 			return shadow.Uint(u), nil
 		}
-		return scaled(float64(u), it, 64)
+		return scaled(float64(u), it)
 	}
 	unused := 64 - 8*len(raw)
 	i := int64(u<<unused) >> unused
 	if it.Scale == 1 {
 		return shadow.Int(i), nil
 	}
-	return scaled(float64(i), it, 64)
+	return scaled(float64(i), it)
+}
+
+// shortest is the float64 that is written with the fewest digits that tell f
+// from its neighbours: 230.1, not 230.10000610351562.
+func shortest(f float32) float64 {
+	out, err := strconv.ParseFloat(strconv.FormatFloat(float64(f), 'g', -1, 32), 64)
+	if err != nil {
+		return float64(f) // not reached: digits, NaN and Inf all parse
+	}
+	return out
 }
 
 // scaled multiplies, and rounds to what the number can be worth: a scaled value
 // keeps 12 digits, so that 2301 × 0.1 is 230.1.
-func scaled(f float64, it schema.Item, bits int) (*shadow.Value, error) {
-	if math.IsNaN(f) || math.IsInf(f, 0) {
-		return nil, fmt.Errorf("%w: %v", collect.ErrNotNumber, f)
+func scaled(f float64, it schema.Item) (*shadow.Value, error) {
+	if it.Scale != 1 {
+		f, _ = strconv.ParseFloat(strconv.FormatFloat(f*it.Scale, 'g', 12, 64), 64) // what was just formatted parses
 	}
-	if it.Scale == 1 {
-		if bits == 32 {
-			f, _ = strconv.ParseFloat(strconv.FormatFloat(f, 'g', -1, 32), 64) // its own shortest digits: always parses
-		}
-		return shadow.Float(f), nil
-	}
-	f, _ = strconv.ParseFloat(strconv.FormatFloat(f*it.Scale, 'g', 12, 64), 64) // as above
 	v := shadow.Float(f)
 	if v == nil {
-		return nil, fmt.Errorf("%w: out of range after scaling", collect.ErrNotNumber)
+		return nil, fmt.Errorf("%w: %v × %v", collect.ErrNotNumber, f, it.Scale)
 	}
 	return v, nil
 }
