@@ -21,6 +21,9 @@ func (p *planner) remember(a *App) {
 	switch {
 	case st.State.Live():
 		m.Boot = p.in.Boot
+		if m.Seen == st.Instance { // a start that failed because this one runs
+			m.Seen = ""
+		}
 	case busy:
 	case m.cannotStop(): // it ended after all
 		m.Fault, m.Until, m.Tries = nil, time.Time{}, 0

@@ -333,3 +333,15 @@ func TestPause(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+// The error that says that an instance runs names that one.
+func TestMake_AlreadyRunning(t *testing.T) {
+	s := newScene(t).want("p", hostRestart(`{"policy":"never"}`))
+	p := s.steps("start p")
+	s.in.Memory["p"] = s.in.Memory["p"].FailedStep(p.Steps[0], Fault{Code: "already-running", Retryable: true}, "i1", s.in.Now)
+	s.observe(workload.Status{Name: "p", Instance: "i1", Hash: s.hash("p"), State: workload.Running}).steps()
+	s.phase("p", Running)
+	s.faulty("p", "")
+	s.ends("p", 0).steps()
+	s.phase("p", Stopped)
+}

@@ -1,0 +1,360 @@
+package reconcile
+
+import (
+	"slices"
+	"time"
+
+	"gnomon/edge/workload"
+	"gnomon/schema"
+)
+
+// check holds the last plan against what every plan promises.
+func (w *world) check() {
+	w.checkSteps()
+	for i := range w.in.Apps {
+		a := &w.in.Apps[i]
+		w.checkView(a)
+		w.checkAccount(a)
+	}
+	for _, n := range w.plan.Cancel {
+		if w.in.Busy[n].Kind != Fetch {
+			w.fail("%s: cancels %+v", n, w.in.Busy[n])
+		}
+	}
+	for _, st := range w.in.Observed {
+		if _, known := w.in.Memory[st.Name]; !known {
+			continue
+		}
+		if _, kept := w.plan.Memory[st.Name]; !kept {
+			w.fail("%s: forgotten while it is there", st.Name)
+		}
+	}
+	for _, n := range w.plan.Gone {
+		if _, busy := w.in.Busy[n]; busy || w.inst[n].Instance != "" || !w.in.Gone[n] {
+			w.fail("%s: not gone", n)
+		}
+	}
+	if w.plan.Wake.Before(w.now) && !w.plan.Wake.IsZero() {
+		w.fail("wake %s is over", w.plan.Wake)
+	}
+}
+
+func (w *world) wanted(name string) *App {
+	for i := range w.in.Apps {
+		if w.in.Apps[i].Name == name {
+			return &w.in.Apps[i]
+		}
+	}
+	return nil
+}
+
+func (w *world) stepOf(name string) Step {
+	for _, s := range w.plan.Steps {
+		if s.App == name {
+			return s
+		}
+	}
+	return Step{}
+}
+
+func (w *world) checkSteps() {
+	for i, s := range w.plan.Steps {
+		if i > 0 && s.App <= w.plan.Steps[i-1].App {
+			w.fail("two steps for one, or in disorder: %+v", w.plan.Steps)
+		}
+		if b, busy := w.in.Busy[s.App]; busy {
+			w.fail("%+v while %+v is under way", s, b)
+		}
+		a, st := w.wanted(s.App), w.inst[s.App]
+		if s.Kind == Stop || s.Kind == Remove {
+			w.checkAlone(s)
+		}
+		switch {
+		case a == nil:
+			removable := w.in.Gone[s.App] || w.in.Complete
+			if (s.Kind != Remove || !removable) && (s.Kind != Stop || removable || !w.leaving(st.Target)) {
+				w.fail("%+v, which isn't wanted", s)
+			}
+		case s.Kind == Fetch:
+			if w.in.Fetched[s.Component] || s.Component != a.Want.Component || a.Held {
+				w.fail("%+v is not needed", s)
+			}
+			w.checkRight(a, st, s)
+		case s.Kind == Start:
+			w.checkStart(a, st, s)
+		case s.Kind == Stop:
+			w.checkStop(a, st, s)
+		default:
+			w.fail("%+v, which is wanted", s)
+		}
+	}
+}
+
+// checkAlone: nobody is in a container that is ended, or about to join it,
+// except those that were asked to end in vain.
+func (w *world) checkAlone(s Step) {
+	st := w.inst[s.App]
+	for _, other := range w.in.Observed {
+		if other.Target == s.App && other.State.Live() && !w.in.Memory[other.Name].cannotStop() {
+			w.fail("%+v while %s is attached", s, other.Name)
+		}
+	}
+	for n, b := range w.in.Busy {
+		if b.Kind == Start && b.TargetInstance != "" && b.TargetInstance == st.Instance {
+			w.fail("%+v while %s is joining", s, n)
+		}
+	}
+}
+
+// leaving tells whether a container is on its way out.
+func (w *world) leaving(name string) bool {
+	if name == "" {
+		return false
+	}
+	if b := w.in.Busy[name]; b.Kind == Stop || b.Kind == Remove {
+		return true
+	}
+	if w.wanted(name) == nil {
+		return w.in.Gone[name] || w.in.Complete
+	}
+	v := w.plan.Views[name]
+	return v.Phase == Stopping || v.Phase == Backoff && w.inst[name].State.Live()
+}
+
+// right tells whether what runs is what is wanted.
+func (w *world) right(a *App, st workload.Status) bool {
+	if a.Want == nil || a.Want.State != schema.StateRunning || st.State != workload.Running || st.Hash != a.Hash {
+		return false
+	}
+	t := w.inst[st.Target]
+	return st.Target == "" || t.State == workload.Running && t.Instance == st.TargetInstance
+}
+
+func (w *world) checkRight(a *App, st workload.Status, s Step) {
+	if w.right(a, st) && !w.leaving(st.Target) {
+		w.fail("%+v, but it runs as it is wanted", s)
+	}
+}
+
+// unblocked tells whether what an application needs is there.
+func (w *world) unblocked(a *App) bool {
+	for _, n := range a.Want.DependsOn {
+		m := w.plan.Memory[n]
+		if w.wanted(n) == nil || w.inst[n].State != workload.Running && !(m.Done && m.Fault == nil) {
+			return false
+		}
+	}
+	if a.Want.Mode != schema.ModeAttach {
+		return true
+	}
+	t := w.inst[a.Want.AttachTo]
+	return w.wanted(a.Want.AttachTo) != nil && t.State == workload.Running && t.Mode == schema.ModeContainer && !w.leaving(a.Want.AttachTo)
+}
+
+func (w *world) startable(a *App) bool {
+	return !a.Held && (a.Want.Component == "" || w.in.Fetched[a.Want.Component]) && w.unblocked(a)
+}
+
+func (w *world) checkStart(a *App, st workload.Status, s Step) {
+	m := w.plan.Memory[a.Name]
+	switch {
+	case st.State.Live() || !w.startable(a) || s.Hash != a.Hash || a.Want.State != schema.StateRunning:
+		w.fail("%+v can't start", s)
+	case m.Done || m.Until.After(w.now) || m.Fault != nil && !m.Fault.Retryable:
+		w.fail("%+v too early: %+v", s, m)
+	case a.Want.Mode == schema.ModeAttach && s.TargetInstance != w.inst[a.Want.AttachTo].Instance:
+		w.fail("%+v in the wrong container", s)
+	}
+}
+
+func (w *world) checkStop(a *App, st workload.Status, s Step) {
+	w.checkRight(a, st, s)
+	switch {
+	case !st.State.Live():
+		w.fail("%+v: it doesn't run", s)
+	case w.leaving(st.Target):
+	case a.Want == nil:
+		w.fail("%+v: nothing is known of it", s)
+	case a.Want.State == schema.StateStopped || st.Hash == a.Hash:
+	case !w.startable(a) && !w.in.Memory[a.Name].cannotStop():
+		w.fail("%+v: what replaces it can't start", s)
+	}
+}
+
+func (w *world) checkView(a *App) {
+	v, ok := w.plan.Views[a.Name]
+	st, m, step := w.inst[a.Name], w.plan.Memory[a.Name], w.stepOf(a.Name)
+	_, busy := w.in.Busy[a.Name]
+	if !ok || v.Phase == "" {
+		w.fail("%s: nothing to say", a.Name)
+	}
+	if m.Until.After(w.now.Add(longestPause)) || m.Until.After(w.now.Add(5*time.Minute)) && a.Want != nil && a.Want.Run.Restart.BackoffMax.D() <= 5*time.Minute {
+		w.fail("%s: waits until %s", a.Name, m.Until)
+	}
+	if v.Phase == Backoff && (w.plan.Wake.IsZero() || w.plan.Wake.After(m.Until)) {
+		w.fail("%s: waits until %s, but wake is %s", a.Name, m.Until, w.plan.Wake)
+	}
+	if a.Fault != nil && v.Fault != a.Fault || v.Fault != nil && v.Observed != a.Version {
+		w.fail("%s: fault %+v, version %d", a.Name, v.Fault, v.Observed)
+	}
+	if m.Applied.Version > a.Version || a.Fault != nil && m.Applied != w.in.Memory[a.Name].Applied {
+		w.fail("%s: version %d applied of %d", a.Name, m.Applied.Version, a.Version)
+	}
+	if busy {
+		return
+	}
+	live := st.State.Live()
+	for phase, is := range map[Phase]bool{
+		Running: live && step.Kind != Stop, Starting: step.Kind == Start || live, Fetching: step.Kind == Fetch, Stopping: live,
+		Stopped: !live, Failed: !live, Pending: !live && len(v.Blockers) > 0, Backoff: true,
+	} {
+		if v.Phase == phase && !is {
+			w.fail("%s: said to be %s, step %+v, status %+v", a.Name, phase, step, st)
+		}
+	}
+	if w.right(a, st) && !w.leaving(st.Target) && v.Phase != Running {
+		w.fail("%s: said to be %s", a.Name, v.Phase)
+	}
+}
+
+// checkAccount: every end counts at most once, and only when it was one of its own.
+func (w *world) checkAccount(a *App) {
+	st := w.inst[a.Name]
+	before, after := w.in.Memory[a.Name].about(a.Hash), w.plan.Memory[a.Name]
+	if st.State.Live() {
+		if b, seen := w.ledger.boots[st.Instance]; seen && b != w.boot {
+			w.fail("%s survived a reboot", st.Instance)
+		}
+		w.ledger.boots[st.Instance] = w.boot
+	}
+	if after.Seen == before.Seen || st.State.Live() {
+		if after.Attempts > before.Attempts || after.Done && !before.Done {
+			w.fail("%s: a failure of nothing: %+v, then %+v", a.Name, before, after)
+		}
+		return
+	}
+	if after.Seen != st.Instance || w.ledger.counted[st.Instance] {
+		w.fail("%s: %s accounted for, it is %s", a.Name, after.Seen, st.Instance)
+	}
+	w.ledger.counted[st.Instance] = true
+	boot, seen := w.ledger.boots[st.Instance]
+	if (w.ledger.asked[st.Instance] || seen && boot != w.boot || st.Hash != a.Hash) &&
+		(after.Attempts != before.Attempts || after.Done != before.Done) {
+		w.fail("%s: %s was ended, and counts as a failure: %+v, then %+v", a.Name, st.Instance, before, after)
+	}
+}
+
+// settle lets edits and misfortunes end. Then everything comes to rest but what
+// fails by its own nature, and what depends on that.
+func (w *world) settle() {
+	w.complete = true
+	w.note("settling")
+	for range 100 {
+		w.pass()
+		for _, s := range w.plan.Steps {
+			if s.Kind == Start { // others in the meantime
+				continue
+			}
+			w.finish(s, false)
+		}
+		for _, n := range slices.Clone(names) {
+			if s, busy := w.busy[n]; busy {
+				w.finish(s, false)
+			}
+		}
+		w.begun()
+		next := w.now.Add(20 * time.Second)
+		if w.plan.Wake.After(next) {
+			next = w.plan.Wake
+		}
+		w.now = next
+		w.programs()
+	}
+	for n := range w.busy {
+		w.finish(w.busy[n], false)
+	}
+	w.pass()
+	restless := false
+	for i := range w.in.Apps {
+		restless = w.checkSettled(&w.in.Apps[i]) || restless
+	}
+	for n := range w.inst {
+		if w.wanted(n) == nil {
+			w.fail("%s is still there", n)
+		}
+	}
+	if !restless && (len(w.plan.Steps) > 0 || len(w.busy) > 0 || !w.plan.Wake.IsZero()) {
+		w.fail("no rest: %+v, wake %s", w.plan.Steps, w.plan.Wake)
+	}
+}
+
+// outlook is what becomes of an application in the end.
+type outlook int
+
+const (
+	runs outlook = iota
+	rests
+	unsettled
+)
+
+// foresee tells it from what is wanted alone, and from what has ended for good.
+func (w *world) foresee(a *App, path ...*App) outlook {
+	if a == nil || slices.Contains(path, a) { // what was applied may wait for each other
+		return rests
+	}
+	path = append(slices.Clone(path), a)
+	m := w.plan.Memory[a.Name]
+	switch {
+	case a.Want == nil || a.Held || a.Want.State == schema.StateStopped:
+		return rests
+	case m.Done:
+		return rests
+	case a.Want.Component == "missing@1", a.Want.Run.Env["DOES"] == "job", a.Want.Run.Env["DOES"] == "crash":
+		return unsettled
+	}
+	out := runs
+	if a.Want.Run.Env["DOES"] == "unstartable" {
+		out = rests
+	}
+	if a.Want.Mode == schema.ModeAttach {
+		t := w.wanted(a.Want.AttachTo)
+		if t == nil || t.Want != nil && t.Want.Mode != schema.ModeContainer {
+			return rests
+		}
+		if of := w.foresee(t, path...); of != runs {
+			return max(of, out)
+		}
+	}
+	for _, n := range a.Want.DependsOn {
+		if dm := w.plan.Memory[n]; w.wanted(n) != nil && dm.Done && dm.Fault == nil {
+			continue
+		}
+		if of := w.foresee(w.wanted(n), path...); of != runs {
+			out = max(of, out)
+		}
+	}
+	return out
+}
+
+func (w *world) checkSettled(a *App) (restless bool) {
+	v, st, m := w.plan.Views[a.Name], w.inst[a.Name], w.plan.Memory[a.Name]
+	switch of := w.foresee(a); {
+	case of == unsettled:
+		return true
+	case of == runs:
+		if !w.right(a, st) || v.Phase != Running || a.Fault == nil && (v.Fault != nil || m.Applied.Version != a.Version || v.Observed != a.Version) {
+			w.fail("%s should run: %+v\n%+v", a.Name, a.Want, v)
+		}
+	case a.Want != nil && a.Want.State == schema.StateStopped:
+		if v.Phase != Stopped || st.State.Live() {
+			w.fail("%s should be stopped: %+v", a.Name, v)
+		}
+	case m.Done:
+		if p := a.Want.Run.Restart; p.Policy == schema.RestartAlways && p.MaxRetries == 0 || v.Phase != Stopped && v.Phase != Failed {
+			w.fail("%s is done under %+v: %+v", a.Name, p, v)
+		}
+	case !st.State.Live() && v.Phase != Failed && v.Phase != Pending:
+		w.fail("%s rests: %+v", a.Name, v)
+	}
+	return false
+}

@@ -1,0 +1,409 @@
+package reconcile
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"gnomon/edge/state"
+	"gnomon/edge/workload"
+	"gnomon/schema"
+	"gnomon/shadow"
+
+	"pgregory.net/rapid"
+)
+
+var names = []string{"a", "b", "c", "d", "e"}
+
+// world is a node whose runner, cloud and misfortunes are made up.
+type world struct {
+	t        *rapid.T
+	now      time.Time
+	boot     int
+	count    int // of instances and versions
+	complete bool
+	desired  map[string]state.Desired
+	memory   map[string]Memory
+	fetched  map[string]bool
+	busy     map[string]Step
+	inst     map[string]workload.Status
+	specs    map[string]*schema.Application // by hash
+	log      []string
+
+	in     Input // of the last pass
+	plan   Plan
+	ledger ledger
+}
+
+// ledger is what is known of instances besides what the planner remembers.
+type ledger struct {
+	asked   map[string]bool // to end
+	boots   map[string]int  // in which a pass saw it alive
+	counted map[string]bool // its end was accounted for
+}
+
+func newLedger() ledger {
+	return ledger{map[string]bool{}, map[string]int{}, map[string]bool{}}
+}
+
+func newWorld(t *rapid.T) *world {
+	return &world{
+		t: t, now: noon, complete: true, desired: map[string]state.Desired{}, memory: map[string]Memory{}, fetched: map[string]bool{},
+		busy: map[string]Step{}, inst: map[string]workload.Status{}, specs: map[string]*schema.Application{}, ledger: newLedger(),
+	}
+}
+
+func (w *world) note(format string, args ...any) {
+	w.log = append(w.log, fmt.Sprintf(format, args...))
+}
+
+func (w *world) fail(format string, args ...any) {
+	w.t.Helper()
+	w.t.Fatalf("%s\nso far:\n%s", fmt.Sprintf(format, args...), strings.Join(w.log, "\n"))
+}
+
+func (w *world) chance(percent int, label string) bool {
+	return rapid.IntRange(0, 99).Draw(w.t, label) >= 100-percent // shrinks to no
+}
+
+func pick[T any](w *world, label string, all ...T) T {
+	return rapid.SampledFrom(all).Draw(w.t, label)
+}
+
+// observed lists what the runner would.
+func (w *world) observed() (all []workload.Status) {
+	for _, n := range slices.Sorted(maps.Keys(w.inst)) {
+		all = append(all, w.inst[n])
+	}
+	return all
+}
+
+// pass is one turn of the loop.
+func (w *world) pass() {
+	var desired []state.Desired
+	for _, n := range slices.Sorted(maps.Keys(w.desired)) {
+		desired = append(desired, w.desired[n])
+	}
+	apps, gone := Prepare(desired, w.memory)
+	again, _ := Prepare(desired, w.memory)
+	if !reflect.DeepEqual(apps, again) {
+		w.fail("prepared differently:\n%+v\n%+v", apps, again)
+	}
+	for _, a := range apps {
+		w.specs[a.Hash] = a.Want
+	}
+	w.in = Input{
+		Now: w.now, Boot: fmt.Sprint("boot-", w.boot), Complete: w.complete, Apps: apps, Gone: gone,
+		Observed: w.observed(), Memory: w.memory, Fetched: maps.Clone(w.fetched), Busy: maps.Clone(w.busy),
+	}
+	before := deepCopy(w.in)
+	w.plan = Make(w.in)
+	if p := Make(w.in); !reflect.DeepEqual(p, w.plan) {
+		w.fail("planned differently:\n%+v\n%+v", w.plan, p)
+	}
+	if !reflect.DeepEqual(before, w.in) {
+		w.fail("the input was changed:\n%+v\n%+v", before, w.in)
+	}
+	w.note("%s pass: %v cancel %v gone %v", w.now.Format(time.TimeOnly), stepNames(w.plan), w.plan.Cancel, w.plan.Gone)
+	w.check()
+	w.memory = w.plan.Memory
+	for _, n := range w.plan.Cancel {
+		delete(w.busy, n)
+	}
+	for _, s := range w.plan.Steps {
+		w.busy[s.App] = s
+		if s.Kind == Stop {
+			w.ledger.asked[w.inst[s.App].Instance] = true
+		}
+	}
+	for _, n := range w.plan.Gone {
+		delete(w.desired, n)
+	}
+}
+
+// edit makes up what is wanted of an application. What its program does is told
+// by the variable DOES: run, job (ends well after a second), crash (badly) or
+// unstartable.
+func (w *world) edit() {
+	name := pick(w, "name", names...)
+	w.count++
+	d := state.Desired{Name: schema.AppPrefix + name, Version: uint64(w.count), DesiredVersion: uint64(w.count)}
+	text := ""
+	switch rapid.IntRange(0, 19).Draw(w.t, "edit") {
+	case 17:
+	case 18:
+		text = `{"mode":"nonsense"}`
+	case 19:
+		if _, there := w.desired[name]; there {
+			d.Deleted = true
+		}
+	default:
+		text = w.document()
+	}
+	if text != "" {
+		v, err := shadow.Parse([]byte(text), shadow.Limits{})
+		if err != nil {
+			w.fail("%s: %s", text, err)
+		}
+		d.Value = v
+	}
+	w.desired[name] = d
+	w.note("%s := %s deleted %v", name, text, d.Deleted)
+}
+
+func (w *world) document() string {
+	var needs []string
+	for _, n := range names {
+		if w.chance(12, "needs") {
+			needs = append(needs, `"`+n+`"`)
+		}
+	}
+	does := pick(w, "does", "run", "run", "run", "run", "job", "crash", "unstartable")
+	run := `"env":{"DOES":"` + does + `","X":"` + pick(w, "env", "1", "2") + `"},"restart":{"policy":"` +
+		pick(w, "policy", "always", "always", "on-failure", "never") + `","maxRetries":` + pick(w, "retries", "0", "0", "2") +
+		`,"backoff":"` + pick(w, "backoff", "1s", "20s") + `"}`
+	rest := `,"state":"` + pick(w, "state", "running", "running", "running", "stopped") + `","dependsOn":[` + strings.Join(needs, ",") + `]`
+	component := pick(w, "component", "c@1", "c@2", "missing@1")
+	host := `"hostname":"` + pick(w, "hostname", "", "", "", "h1", "h2") + `",`
+	switch pick(w, "mode", schema.ModeContainer, schema.ModeAttach, schema.ModeHost) {
+	case schema.ModeContainer:
+		return `{"component":"` + component + `"` + rest + `,"run":{` + host + run + `}}`
+	case schema.ModeAttach:
+		return `{"mode":"attach","attachTo":"` + pick(w, "target", names...) + `"` + rest + `,"run":{"command":["/x"],` + host + run + `}}`
+	default:
+		return `{"mode":"host"` + rest + `,"run":{"command":["/x"],` + run + `}}`
+	}
+}
+
+// forget makes the node forget what the cloud said of an application, until the
+// cloud has said it all again.
+func (w *world) forget() {
+	name := pick(w, "name", names...)
+	w.complete = w.chance(30, "complete")
+	delete(w.desired, name)
+	w.note("%s forgotten, complete %v", name, w.complete)
+}
+
+// finish brings a step to its end. Only where trouble is possible does it fail
+// without a reason.
+func (w *world) finish(s Step, trouble bool) {
+	delete(w.busy, s.App)
+	if trouble && w.chance(25, "step fails") {
+		w.note("%s %s fails", s.Kind, s.App)
+		instance := ""
+		if s.Kind == Start && !w.inst[s.App].State.Live() && w.chance(50, "as an instance") {
+			instance = w.create(s, workload.Failed).Instance
+		}
+		w.failed(s, Fault{Code: string(s.Kind) + "-failed", Retryable: true}, instance)
+		return
+	}
+	w.note("%s %s done", s.Kind, s.App)
+	switch s.Kind {
+	case Fetch:
+		if s.Component == "missing@1" {
+			w.failed(s, Fault{Code: "component-not-found", Retryable: true}, "")
+			return
+		}
+		w.fetched[s.Component] = true
+	case Start:
+		w.start(s)
+	case Stop:
+		w.end(s.App, workload.Exited, pick(w, "exit code", 0, 143))
+	case Remove:
+		w.end(s.App, workload.Exited, 0)
+		delete(w.inst, s.App)
+	}
+}
+
+func (w *world) failed(s Step, f Fault, instance string) {
+	w.memory[s.App] = w.memory[s.App].FailedStep(s, f, instance, w.now)
+}
+
+// start is the runner's: it checks what its contract promises to.
+func (w *world) start(s Step) {
+	spec, st := w.specs[s.Hash], w.inst[s.App]
+	switch {
+	case st.State.Live():
+		w.failed(s, Fault{Code: "already-running", Retryable: true}, st.Instance)
+	case !w.joinable(s, spec):
+		w.failed(s, Fault{Code: "target-not-running", Retryable: true}, "")
+	case spec.Run.Env["DOES"] == "unstartable":
+		w.failed(s, Fault{Code: "invalid"}, w.create(s, workload.Failed).Instance)
+	default:
+		st := w.create(s, workload.Running)
+		w.memory[s.App] = w.memory[s.App].Started(st, s.Hash, w.in.Boot)
+	}
+}
+
+func (w *world) joinable(s Step, spec *schema.Application) bool {
+	if spec.Mode != schema.ModeAttach {
+		return true
+	}
+	t := w.inst[spec.AttachTo]
+	return t.State == workload.Running && t.Instance == s.TargetInstance && t.Mode == schema.ModeContainer
+}
+
+func (w *world) create(s Step, st workload.State) workload.Status {
+	w.count++
+	spec := w.specs[s.Hash]
+	i := workload.Status{Name: s.App, Instance: fmt.Sprint(s.App, w.count), Hash: s.Hash, Mode: spec.Mode, State: st}
+	if st == workload.Running {
+		i.StartedAt = w.now
+	}
+	if spec.Mode == schema.ModeAttach {
+		i.Target, i.TargetInstance = spec.AttachTo, s.TargetInstance
+	}
+	w.inst[s.App] = i
+	return i
+}
+
+// end ends an instance, and what is in the container with it.
+func (w *world) end(name string, as workload.State, code int) {
+	st := w.inst[name]
+	if !st.State.Live() {
+		return
+	}
+	st.State, st.ExitCode, st.ExitedAt = as, code, w.now
+	w.inst[name] = st
+	for n, other := range w.inst {
+		if other.Target == name && other.TargetInstance == st.Instance {
+			w.end(n, workload.Exited, 137)
+		}
+	}
+}
+
+func (w *world) live() (all []string) {
+	for _, st := range w.observed() {
+		if st.State.Live() {
+			all = append(all, st.Name)
+		}
+	}
+	return all
+}
+
+// exit ends something by itself.
+func (w *world) exit() {
+	if all := w.live(); len(all) > 0 {
+		n, code := pick(w, "who", all...), pick(w, "code", 0, 1, 137)
+		w.note("%s exits %d", n, code)
+		w.end(n, workload.Exited, code)
+	}
+}
+
+// restart is that of the agent: steps under way end somehow, with nobody to note it.
+func (w *world) restart() {
+	w.note("agent restarts")
+	for _, n := range slices.Sorted(maps.Keys(w.busy)) {
+		s := w.busy[n]
+		if !w.chance(50, "step goes on") {
+			continue
+		}
+		switch {
+		case s.Kind == Stop:
+			w.end(n, workload.Exited, 143)
+		case s.Kind == Start && !w.inst[n].State.Live() && w.joinable(s, w.specs[s.Hash]):
+			w.create(s, pick(w, "start went on", workload.Starting, workload.Running, workload.Failed))
+		}
+	}
+	w.busy, w.fetched = map[string]Step{}, map[string]bool{}
+	if w.chance(20, "memory lost") {
+		w.note("memory lost")
+		w.memory, w.ledger = map[string]Memory{}, newLedger()
+	}
+}
+
+func (w *world) reboot() {
+	w.restart()
+	orderly := w.chance(50, "orderly")
+	w.note("reboot, orderly %v", orderly)
+	for _, n := range w.live() {
+		if orderly {
+			w.end(n, workload.Exited, 143)
+		} else {
+			w.end(n, workload.Failed, 0)
+		}
+	}
+	w.boot++
+}
+
+// begun brings to an end what an agent that is gone has begun.
+func (w *world) begun() {
+	for _, st := range w.observed() {
+		if st.State == workload.Starting {
+			st.State, st.StartedAt = workload.Running, w.now
+			w.inst[st.Name] = st
+		}
+	}
+}
+
+// programs do what they do.
+func (w *world) programs() (ended bool) {
+	for _, st := range w.observed() {
+		spec := w.specs[st.Hash]
+		if st.State != workload.Running || w.now.Sub(st.StartedAt).Abs() < time.Second {
+			continue
+		}
+		switch spec.Run.Env["DOES"] {
+		case "job":
+			w.end(st.Name, workload.Exited, 0)
+		case "crash":
+			w.end(st.Name, workload.Exited, 1)
+		default:
+			continue
+		}
+		ended = true
+	}
+	return ended
+}
+
+func (w *world) pause() {
+	d := pick(w, "pause", 0, time.Second, 7*time.Second, time.Minute, time.Hour, -time.Minute, -50*time.Hour)
+	if w.chance(50, "until woken") && !w.plan.Wake.IsZero() {
+		d = w.plan.Wake.Sub(w.now)
+	}
+	w.note("clock %s", d)
+	w.now = w.now.Add(d)
+}
+
+func (w *world) misfortune() {
+	switch rapid.IntRange(0, 29).Draw(w.t, "event") {
+	case 0, 1, 2, 3, 4, 5:
+		w.edit()
+	case 6, 7:
+		w.pause()
+	case 8, 9:
+		w.exit()
+	case 10:
+		w.restart()
+	case 11:
+		w.reboot()
+	case 12:
+		w.forget()
+	case 13:
+		w.programs()
+	case 14:
+		w.begun()
+	default:
+		if len(w.busy) > 0 {
+			w.finish(w.busy[pick(w, "step", slices.Sorted(maps.Keys(w.busy))...)], true)
+		}
+	}
+}
+
+func TestWorld(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		w := newWorld(rt)
+		for range rapid.IntRange(1, 6).Draw(rt, "apps") {
+			w.edit()
+		}
+		for range rapid.IntRange(0, 80).Draw(rt, "events") {
+			w.pass()
+			w.misfortune()
+		}
+		w.settle()
+	})
+}
