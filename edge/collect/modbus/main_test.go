@@ -2,6 +2,7 @@ package modbus
 
 import (
 	"flag"
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -16,5 +17,10 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if libmodbusDir != "" {
+			os.RemoveAll(libmodbusDir)
+		}
+		os.Exit(code)
+	}))
 }

@@ -15,14 +15,34 @@
 
 #define PLACES 300
 
+static uint16_t swapped(uint16_t r) { return r << 8 | r >> 8; }
+
+/* put stores a float as its registers go over the wire. libmodbus has functions
+   for this, but up to 3.1.6 they swap the bytes of each register on a
+   little-endian machine. */
+static void put(uint16_t *at, float f, const char *order)
+{
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    uint16_t ab = bits >> 16, cd = bits & 0xffff;
+    if (strcmp(order, "ABCD") == 0)
+        at[0] = ab, at[1] = cd;
+    else if (strcmp(order, "DCBA") == 0)
+        at[0] = swapped(cd), at[1] = swapped(ab);
+    else if (strcmp(order, "BADC") == 0)
+        at[0] = swapped(ab), at[1] = swapped(cd);
+    else
+        at[0] = cd, at[1] = ab;
+}
+
 static void fill(modbus_mapping_t *map, int unit)
 {
     for (int a = 0; a < 100; a += 2)
-        modbus_set_float_abcd(1 + a / 4.0f, map->tab_input_registers + a);
-    modbus_set_float_abcd(230.1f, map->tab_input_registers + 100);
-    modbus_set_float_dcba(230.1f, map->tab_input_registers + 102);
-    modbus_set_float_badc(230.1f, map->tab_input_registers + 104);
-    modbus_set_float_cdab(230.1f, map->tab_input_registers + 106);
+        put(map->tab_input_registers + a, 1 + a / 4.0f, "ABCD");
+    put(map->tab_input_registers + 100, 230.1f, "ABCD");
+    put(map->tab_input_registers + 102, 230.1f, "DCBA");
+    put(map->tab_input_registers + 104, 230.1f, "BADC");
+    put(map->tab_input_registers + 106, 230.1f, "CDAB");
     for (int a = 0; a < PLACES; a++) {
         map->tab_registers[a] = 7 * a + unit;
         map->tab_bits[a] = map->tab_input_bits[a] = (7 * a + unit) & 1;
