@@ -152,7 +152,19 @@ func first(component, tag string, paths []string) (source, error) {
 			return source{path: p, kind: plain}, nil
 		}
 	}
-	return source{}, fmt.Errorf("%w: %s: looked for %s", ErrComponentNotFound, component, strings.Join(paths, ", "))
+	return source{}, fmt.Errorf("%w: %s: there is no %s%s", ErrComponentNotFound, component, paths[0], otherwise(paths))
+}
+
+// otherwise names the endings of further paths.
+func otherwise(paths []string) string {
+	if len(paths) == 1 {
+		return ""
+	}
+	var endings []string
+	for _, p := range paths[1:] {
+		endings = append(endings, strings.TrimPrefix(p, paths[0]))
+	}
+	return ", neither as it is nor with " + strings.Join(endings, ", ")
 }
 
 func isLayout(dir string) bool {

@@ -218,7 +218,7 @@ func TestResolve_Refuses(t *testing.T) {
 		}
 	}
 	_, err := s.Resolve(context.Background(), "none@1")
-	if !strings.Contains(err.Error(), s.cfg.Components+"/none@1.tar.gz") {
+	if !strings.Contains(err.Error(), s.cfg.Components+"/none@1, neither") || !strings.Contains(err.Error(), ".tar.gz") {
 		t.Errorf("error does not say where it looked: %v", err)
 	}
 	if left, _ := filepath.Glob(s.dir("*")); len(left) != 1 || filepath.Base(left[0]) != fileIndex {

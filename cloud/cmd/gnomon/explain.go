@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -134,19 +135,14 @@ func (s *session) describe(ctx context.Context, w io.Writer, ref client.Ref) err
 		if len(section.raw) == 0 {
 			continue
 		}
-		fmt.Fprintf(w, "\n%s\n", section.name)
-		if err := output.Write(indented{w}, output.YAML, section.raw); err != nil {
+		var text bytes.Buffer
+		if err := output.Write(&text, output.YAML, section.raw); err != nil {
 			return err
+		}
+		fmt.Fprintf(w, "\n%s\n", section.name)
+		for line := range strings.Lines(text.String()) {
+			fmt.Fprint(w, "  ", line)
 		}
 	}
 	return nil
-}
-
-// indented shifts whole lines to the right.
-type indented struct{ io.Writer }
-
-func (w indented) Write(p []byte) (int, error) {
-	text := strings.TrimSuffix(string(p), "\n")
-	_, err := io.WriteString(w.Writer, "  "+strings.ReplaceAll(text, "\n", "\n  ")+"\n")
-	return len(p), err
 }

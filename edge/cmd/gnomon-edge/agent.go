@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -45,7 +44,7 @@ func newAgent(cfg config, log *slog.Logger) (*agent, error) {
 	tuneGC()
 	store, err := state.Open(state.Config{Dir: filepath.Join(cfg.Data, "state"), Log: log})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", cfg.Data, err)
+		return nil, err
 	}
 	a := &agent{cfg: cfg, log: log, state: store, node: loop.Node{
 		Agent: version, Arch: runtime.GOARCH, OS: kernel(), Boot: instance.BootID(),

@@ -86,7 +86,7 @@ func serve(ctx context.Context, l net.Listener, status func() nodeStatus) error 
 		}
 	})
 	server := &http.Server{Handler: mux, ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 8 << 10}
-	stop := context.AfterFunc(ctx, func() { server.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
 	if err := server.Serve(l); ctx.Err() == nil {
 		return fmt.Errorf("status socket: %w", err)
@@ -169,16 +169,24 @@ func (s *nodeStatus) print(w io.Writer) error {
 	for _, a := range s.Applications {
 		rows = append(rows, []string{a.Name, a.Mode, a.Phase, pid(a.PID), strconv.Itoa(a.Restarts), a.Why()})
 	}
-	fmt.Fprintln(w)
-	if err := output.Rows(w, []string{"APPLICATION", "MODE", "PHASE", "PID", "RESTARTS", "WHY"}, rows); err != nil {
+	if err := section(w, "applications", []string{"APPLICATION", "MODE", "PHASE", "PID", "RESTARTS", "WHY"}, rows); err != nil {
 		return err
 	}
 	rows = rows[:0]
 	for _, p := range s.Policies {
 		rows = append(rows, []string{p.Name, p.Phase, strconv.FormatUint(p.Cycles, 10), fmt.Sprintf("%d/%d", p.Success, p.Meters), p.Why()})
 	}
+	return section(w, "policies", []string{"POLICY", "PHASE", "CYCLES", "METERS READ", "WHY"}, rows)
+}
+
+// section prints a table, or that there is nothing to be in it.
+func section(w io.Writer, what string, header []string, rows [][]string) error {
 	fmt.Fprintln(w)
-	return output.Rows(w, []string{"POLICY", "PHASE", "CYCLES", "METERS READ", "WHY"}, rows)
+	if len(rows) == 0 {
+		fmt.Fprintln(w, "no", what)
+		return nil
+	}
+	return output.Rows(w, header, rows)
 }
 
 func pid(n int) string {
