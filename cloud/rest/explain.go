@@ -21,7 +21,7 @@ type Explanation struct {
 	DesiredVersion  uint64        `json:"desiredVersion"`
 	ObservedVersion uint64        `json:"observedVersion" doc:"the desired version the node last acted on"`
 	Pending         []PendingPath `json:"pending,omitempty" doc:"what is desired and not applied yet"`
-	Blockers        any           `json:"blockers,omitempty" doc:"what the node says it waits for"`
+	Blockers        []string      `json:"blockers,omitempty" doc:"what the node says it waits for"`
 	Error           *schema.Fault `json:"error,omitempty"`
 	Summary         string        `json:"summary"`
 	Next            string        `json:"next,omitempty" doc:"what to do or look at next"`
@@ -57,7 +57,7 @@ func explanationOf(key store.Key, d, node *shadow.Document) *Explanation {
 	e := &Explanation{
 		Kind: kind, Node: key.Thing, Name: name, Converged: status.Converged, Phase: status.Phase,
 		DesiredVersion: d.DesiredVersion, ObservedVersion: status.ObservedVersion,
-		Pending: pendingOf(d.Delta(), ""), Blockers: present(d.Reported.Get("blockers")), Error: status.Fault,
+		Pending: pendingOf(d.Delta(), ""), Blockers: textsOf(d.Reported.Get("blockers")), Error: status.Fault,
 	}
 	seen := node.Exists() && node.Reported.Get(schema.NodeMember) != nil
 	e.Summary, e.Next = e.words(seen)
@@ -78,6 +78,8 @@ func (e *Explanation) words(nodeSeen bool) (summary, next string) {
 			return summary, "the node tries again by itself; look at its log if it doesn't pass"
 		}
 		return summary, "change what is desired: the node won't try the same again"
+	case len(e.Blockers) > 0:
+		return e.Phase + ": " + strings.Join(e.Blockers, "; "), "the node goes on by itself once that has passed"
 	case e.ObservedVersion < e.DesiredVersion:
 		return fmt.Sprintf("the node has not acted on desired version %d yet; it last acted on %d", e.DesiredVersion, e.ObservedVersion),
 			"is it connected? gnomon describe node " + e.Node
@@ -86,6 +88,20 @@ func (e *Explanation) words(nodeSeen bool) (summary, next string) {
 	default:
 		return "the node is at it: phase " + e.Phase, "watch it: gnomon watch " + e.Node
 	}
+}
+
+// textsOf returns the strings of an array, which a device may have filled with
+// anything.
+func textsOf(v *shadow.Value) (all []string) {
+	if v.Kind() != shadow.Array {
+		return nil
+	}
+	for _, e := range v.Members() {
+		if e.Kind() == shadow.String {
+			all = append(all, e.Text())
+		}
+	}
+	return all
 }
 
 func firstPaths(p []PendingPath) string {

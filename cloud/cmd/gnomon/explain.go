@@ -75,7 +75,7 @@ type explanation struct {
 	DesiredVersion  uint64          `json:"desiredVersion"`
 	ObservedVersion uint64          `json:"observedVersion"`
 	Pending         []pendingPath   `json:"pending"`
-	Blockers        json.RawMessage `json:"blockers"`
+	Blockers        []string        `json:"blockers"`
 	Error           *schema.Fault   `json:"error"`
 	Summary         string          `json:"summary"`
 	Next            string          `json:"next"`
@@ -105,10 +105,10 @@ func (s *session) explain(ctx context.Context, w io.Writer, ref client.Ref) erro
 	}
 	fmt.Fprintf(w, "  desired   version %d, acted on %d\n", e.DesiredVersion, e.ObservedVersion)
 	if e.Error != nil && e.Error.At != "" {
-		fmt.Fprintf(w, "  error     %s: %s, at %s\n", e.Error.Code, e.Error.Message, e.Error.At)
+		fmt.Fprintf(w, "  error     %s, at %s\n", e.Error.Code, e.Error.At)
 	}
-	if len(e.Blockers) > 0 {
-		fmt.Fprintf(w, "  blockers  %s\n", e.Blockers)
+	for _, b := range e.Blockers {
+		fmt.Fprintf(w, "  blocker   %s\n", b)
 	}
 	for _, p := range e.Pending {
 		fmt.Fprintf(w, "  pending   %s = %s, since %s\n", p.Path, p.Value, p.Since.Local().Format("2006-01-02 15:04:05"))

@@ -19,7 +19,9 @@ func TestMain(m *testing.M) {
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		if libmodbusDir != "" {
-			os.RemoveAll(libmodbusDir)
+			if err := os.RemoveAll(libmodbusDir); err != nil {
+				panic(err)
+			}
 		}
 		os.Exit(code)
 	}))

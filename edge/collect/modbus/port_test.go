@@ -1,6 +1,7 @@
 package modbus
 
 import (
+	"context"
 	"errors"
 	"strconv"
 	"testing"
@@ -91,6 +92,31 @@ func TestRelease_UnderWaitingPolls(t *testing.T) {
 	})
 }
 
+// A policy that is stopped while its poll waits for the port lets go at once.
+func TestPoll_StopsWaitingForThePort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := New()
+		hole := 0
+		source := schema.Source{Kind: schema.SourceModbusTCP, Address: "x", Tries: 1, MaxHole: &hole}
+		busy, err := d.open(t.Context(), source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		go cancel()
+		result, err := d.Poll(ctx, collect.Request{Source: source, Meter: schema.Meter{Unit: 1}, Items: registers(1, 2)})
+		if !errors.Is(err, context.Canceled) || result.Frames != 0 {
+			t.Errorf("%v after %d requests", err, result.Frames)
+		}
+		for _, it := range registers(1, 2) {
+			if v := result.Values[it.Name]; collect.Reason(v.Err) != "stopped" || v.At.IsZero() {
+				t.Errorf("%s: %+v", it.Name, v)
+			}
+		}
+		busy.give()
+	})
+}
+
 // overlapping are items of which each shares registers with the next but one.
 func overlapping(types ...string) []schema.Item {
 	var items []schema.Item
@@ -151,7 +177,7 @@ func TestPoll_DiesAfterRefusal(t *testing.T) {
 	}
 	m := newMaster(t, attach(t, schema.SourceModbusTCP, s).source)
 	result, ok, err := m.poll(1, registers(0, 100, 200, 300, 400, 500))
-	if ok || !errors.Is(err, collect.ErrException) {
+	if ok || !errors.Is(err, collect.ErrException) || err.Error() != "exception 4" {
 		t.Errorf("%v: the error is the first thing that went wrong", err)
 	}
 	if want := 1 + m.source.Tries; s.count() != want {
