@@ -16,7 +16,8 @@ import (
 // wrong, and after the port was opened, the line is first listened to until it
 // has been silent for a whole timeout; and the next answer is believed only if
 // nothing follows it for a whole timeout either, because if it was the late one,
-// the true one is still to come.
+// the true one is still to come. A device answers in order, so this holds
+// however late it is; of a serial server that doesn't, up to four timeouts.
 type rtu struct {
 	source   schema.Source
 	line     line
