@@ -1,0 +1,150 @@
+package architecture
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"gnomon/schema"
+	"gnomon/shadow"
+)
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func documents(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	for _, pattern := range []string{"*.md", "*/*.md", "*/*/*.md", "*/*/*/*.md"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, found...)
+	}
+	return all
+}
+
+var link = regexp.MustCompile(`\]\(([^)#]+)\)`)
+
+func TestDocuments_LinksLeadSomewhere(t *testing.T) {
+	for _, doc := range documents(t) {
+		for _, m := range link.FindAllStringSubmatch(read(t, doc), -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join(filepath.Dir(doc), m[1])); err != nil {
+				t.Errorf("%s: link to %s: %v", doc, m[1], err)
+			}
+		}
+	}
+}
+
+var codeBlock = regexp.MustCompile("(?s)```(?:console|yaml)\n(.*?)```")
+
+// The two READMEs tell the same story: what isn't prose is the same.
+func TestDocuments_BothLanguagesAgree(t *testing.T) {
+	english, chinese := read(t, "README.md"), read(t, "README.zh-CN.md")
+	a, b := codeBlock.FindAllString(english, -1), codeBlock.FindAllString(chinese, -1)
+	if len(a) == 0 || !slices.Equal(a, b) {
+		t.Errorf("the sessions differ: %d and %d blocks", len(a), len(b))
+	}
+	if a, b := strings.Count(english, "\n## "), strings.Count(chinese, "\n## "); a != b {
+		t.Errorf("%d sections in English, %d in Chinese", a, b)
+	}
+}
+
+var target = regexp.MustCompile("`make ([a-z]+)")
+
+func TestDocuments_TargetsExist(t *testing.T) {
+	makefile := read(t, "Makefile")
+	for _, doc := range documents(t) {
+		for _, m := range target.FindAllStringSubmatch(read(t, doc), -1) {
+			if !strings.Contains(makefile, "\n"+m[1]+":") {
+				t.Errorf("%s: there is no `make %s`", doc, m[1])
+			}
+		}
+	}
+}
+
+var roomRow = regexp.MustCompile("(?m)^\\| `([a-z/-]+)/` \\|")
+
+func TestDocuments_RoomsExist(t *testing.T) {
+	text := read(t, "ARCHITECTURE.md")
+	named := map[string]bool{}
+	for _, m := range roomRow.FindAllStringSubmatch(text, -1) {
+		if _, err := os.Stat(m[1]); err != nil {
+			t.Errorf("ARCHITECTURE.md names %s: %v", m[1], err)
+		}
+		top, _, _ := strings.Cut(m[1], "/")
+		named[top] = true
+	}
+	for r := range rooms {
+		if !named[r] {
+			t.Errorf("ARCHITECTURE.md says nothing of %s", r)
+		}
+	}
+}
+
+// Every manifest that is shown or shipped is one that the cloud would take.
+func TestDocuments_ManifestsAreValid(t *testing.T) {
+	samples, err := filepath.Glob("deploy/*/manifests/*.yaml")
+	if err != nil || len(samples) == 0 {
+		t.Fatal("no samples", err)
+	}
+	texts := map[string]string{}
+	for _, s := range samples {
+		texts[s] = read(t, s)
+	}
+	for i, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(read(t, "README.md"), -1) {
+		texts["README.md block "+string(rune('1'+i))] = block[1]
+	}
+	for name, text := range texts {
+		for dec := yaml.NewDecoder(strings.NewReader(text)); ; {
+			var m struct {
+				Kind, Node, Name string
+				Desired          map[string]any
+			}
+			if err := dec.Decode(&m); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			checkManifest(t, name, m.Kind, m.Name, m.Desired)
+		}
+	}
+}
+
+func checkManifest(t *testing.T, file, kind, name string, desired map[string]any) {
+	t.Helper()
+	shadowName, known := map[string]string{"node": "", "application": schema.AppPrefix + name, "policy": schema.PolicyPrefix + name}[kind]
+	if !known {
+		t.Errorf("%s: kind %q", file, kind)
+		return
+	}
+	text, err := json.Marshal(desired)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := shadow.Parse(text, shadow.DefaultLimits)
+	if err == nil {
+		err = schema.Validate(shadowName, v)
+	}
+	if err != nil {
+		t.Errorf("%s: %s %s: %v", file, kind, name, err)
+	}
+}
