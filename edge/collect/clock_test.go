@@ -124,3 +124,25 @@ func TestClock_ManyJumps(t *testing.T) {
 		})
 	}
 }
+
+func TestClock_JumpIsNoticedSoon(t *testing.T) {
+	withEngine(t, func(b *bench) {
+		b.apply("p", 1, policy(time.Hour, "m"))
+		b.pass(10 * time.Minute)
+		b.jump(52 * time.Minute) // 01:02
+		b.pass(maxWait)
+		if n := len(b.times("m")); n != 1 {
+			t.Errorf("%d cycles %v after the clock went past a slot", n, maxWait)
+		}
+		b.jump(-10 * time.Minute) // 00:52:30: that slot is due once more
+		b.pass(7*time.Minute + 29*time.Second)
+		if n := len(b.times("m")); n != 1 {
+			t.Errorf("%d cycles before the slot", n)
+		}
+		b.pass(2 * time.Second)
+		polls := b.driver.of("m")
+		if len(polls) != 2 || !polls[1].at.Equal(midnight.Add(time.Hour)) {
+			t.Errorf("%d cycles, the last at %v by the clock, want 01:00", len(polls), polls[len(polls)-1].at)
+		}
+	})
+}

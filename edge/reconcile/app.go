@@ -171,26 +171,28 @@ func (s appSet) merge(a *App) bool {
 	if a.Want == nil || a.Want.Mode != schema.ModeAttach || a.Held || a.Want.State != schema.StateRunning {
 		return true
 	}
+	own := *a.Want
+	own.Run.Hostname, own.Run.Privileged, own.Run.Serial, own.Run.Ports = "", false, nil, nil
 	t := s[a.Want.AttachTo]
 	if t == nil || t.Want == nil || t.Want.Mode != schema.ModeContainer {
+		a.Want = &own // of what runs already they don't make something else
 		return true
 	}
-	own, merged := *a.Want, *t.Want
-	if own.Run.Hostname != "" && merged.Run.Hostname != "" && own.Run.Hostname != merged.Run.Hostname {
-		conflict := fmt.Sprintf("run.hostname: %q here, %q in %s whose container is joined", own.Run.Hostname, merged.Run.Hostname, t.Name)
+	run, merged := a.Want.Run, *t.Want
+	if run.Hostname != "" && merged.Run.Hostname != "" && run.Hostname != merged.Run.Hostname {
+		conflict := fmt.Sprintf("run.hostname: %q here, %q in %s whose container is joined", run.Hostname, merged.Run.Hostname, t.Name)
 		if a.Fault == nil { // else there is a reason already why this isn't what desired says
 			a.refuse("conflict", conflict)
 		}
 		a.Held = true
 		return false
 	}
-	if own.Run.Hostname != "" {
-		merged.Run.Hostname = own.Run.Hostname
+	if run.Hostname != "" {
+		merged.Run.Hostname = run.Hostname
 	}
-	merged.Run.Privileged = merged.Run.Privileged || own.Run.Privileged
-	merged.Run.Serial = union(merged.Run.Serial, own.Run.Serial)
-	merged.Run.Ports = union(merged.Run.Ports, own.Run.Ports)
-	own.Run.Hostname, own.Run.Privileged, own.Run.Serial, own.Run.Ports = "", false, nil, nil
+	merged.Run.Privileged = merged.Run.Privileged || run.Privileged
+	merged.Run.Serial = union(merged.Run.Serial, run.Serial)
+	merged.Run.Ports = union(merged.Run.Ports, run.Ports)
 	a.Want, t.Want = &own, &merged
 	return true
 }

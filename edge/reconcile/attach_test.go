@@ -283,3 +283,27 @@ func TestMake_ContainerBecomesAttached(t *testing.T) {
 	s.steps("stop b")
 	s.phase("a", Pending)
 }
+
+func TestAttach_StaysOutOfAContainerThatIsBeingRemoved(t *testing.T) {
+	s := running(t).delete("web")
+	s.steps("remove web")
+	s.in.Busy["web"] = s.prev.Steps[0]
+	s.want("web", web).want("a", attached).steps()
+	s.blocked("a", "waiting for web: it is being replaced")
+}
+
+// The options in the container are no reason to restart what is in it.
+func TestAttach_TargetIsToBecomeAnotherMode(t *testing.T) {
+	s := newScene(t).want("web", web).want("a", hostname("h1")).fetched("web@1").runs("web", "i1").runs("a", "a1")
+	s.steps()
+	s.want("web", `{"component":"web@2","mode":"host"}`).steps("fetch web")
+	s.phase("a", Running)
+	s.faulty("a", "target-invalid")
+}
+
+func TestAttach_TargetIsToBecomeAttached(t *testing.T) {
+	s := running(t).want("b", `{"component":"web@1"}`).want("a", `{"mode":"attach","attachTo":"b","run":{"command":["/x"]}}`).runs("b", "b1").runs("a", "a1")
+	s.steps()
+	s.want("b", attached).steps("stop a")
+	s.ends("a", 0).steps("stop b")
+}

@@ -345,3 +345,19 @@ func TestMake_AlreadyRunning(t *testing.T) {
 	s.ends("p", 0).steps()
 	s.phase("p", Stopped)
 }
+
+func TestMake_EndedUnseenBeforeItWasStopped(t *testing.T) {
+	s := restarts(t, `{"policy":"never"}`).ends("p", 1).want("p", `{"mode":"host","state":"stopped","run":{"command":["/bin/p"]}}`)
+	s.steps()
+	s.phase("p", Stopped)
+	s.want("p", hostRestart(`{"policy":"never"}`)).steps("start p")
+}
+
+// The boot is that of the instance, whoever started it.
+func TestMake_RebootAfterAStartThatWasNotNoted(t *testing.T) {
+	s := newScene(t).want("p", program)
+	s.steps("start p")
+	s.observe(workload.Status{Name: "p", Instance: "i1", Hash: s.hash("p"), State: workload.Running}).steps()
+	s.in.Boot = "boot-2"
+	s.ends("p", 0).steps("start p")
+}

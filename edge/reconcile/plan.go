@@ -106,15 +106,14 @@ func Make(in Input) Plan {
 	for i := range in.Apps {
 		p.remember(&in.Apps[i])
 	}
-	// Attached ones last: what becomes of them hangs on their containers.
-	for _, attached := range []bool{false, true} {
+	for r := first; r <= last; r++ {
+		if r == last {
+			p.unwanted()
+		}
 		for i := range in.Apps {
-			if a := &in.Apps[i]; p.attached(a) == attached {
+			if a := &in.Apps[i]; p.rank(a) == r {
 				p.app(a)
 			}
-		}
-		if !attached {
-			p.unwanted()
 		}
 	}
 	p.explain()
@@ -124,9 +123,25 @@ func Make(in Input) Plan {
 	return p.out
 }
 
-// attached tells whether an application is, or shall be, within another's container.
-func (p *planner) attached(a *App) bool {
-	return a.Want != nil && a.Want.Mode == schema.ModeAttach || p.observed[a.Name].Target != ""
+// Whether a container is about to go is decided before what becomes of those
+// that are in it or shall join it; one that shall join another itself between.
+const (
+	first = iota
+	between
+	last
+)
+
+func (p *planner) rank(a *App) int {
+	st := p.observed[a.Name]
+	live, joins := st.State.Live(), a.Want != nil && a.Want.Mode == schema.ModeAttach
+	switch {
+	case live && st.Target != "", !live && joins:
+		return last
+	case joins:
+		return between
+	default:
+		return first
+	}
 }
 
 func (p *planner) step(s Step) { p.out.Steps = append(p.out.Steps, s) }

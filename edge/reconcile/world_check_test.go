@@ -250,28 +250,7 @@ func (w *world) settle() {
 	w.complete = true
 	w.note("settling")
 	for range 100 {
-		w.pass()
-		for _, s := range w.plan.Steps {
-			if s.Kind == Start { // others in the meantime
-				continue
-			}
-			w.finish(s, false)
-		}
-		for _, n := range slices.Clone(names) {
-			if s, busy := w.busy[n]; busy {
-				w.finish(s, false)
-			}
-		}
-		w.begun()
-		next := w.now.Add(20 * time.Second)
-		if w.plan.Wake.After(next) {
-			next = w.plan.Wake
-		}
-		w.now = next
-		w.programs()
-	}
-	for n := range w.busy {
-		w.finish(w.busy[n], false)
+		w.turn()
 	}
 	w.pass()
 	restless := false
@@ -286,6 +265,23 @@ func (w *world) settle() {
 	if !restless && (len(w.plan.Steps) > 0 || len(w.busy) > 0 || !w.plan.Wake.IsZero()) {
 		w.fail("no rest: %+v, wake %s", w.plan.Steps, w.plan.Wake)
 	}
+}
+
+// turn is a pass without misfortunes, and what follows from it.
+func (w *world) turn() {
+	w.pass()
+	for _, n := range names {
+		if s, busy := w.busy[n]; busy {
+			w.finish(s, false)
+		}
+	}
+	w.begun()
+	next := w.now.Add(20 * time.Second)
+	if w.plan.Wake.After(next) {
+		next = w.plan.Wake
+	}
+	w.now = next
+	w.programs()
 }
 
 // outlook is what becomes of an application in the end.

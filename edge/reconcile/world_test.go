@@ -158,25 +158,36 @@ func (w *world) edit() {
 func (w *world) document() string {
 	var needs []string
 	for _, n := range names {
-		if w.chance(12, "needs") {
+		if w.chance(8, "needs") {
 			needs = append(needs, `"`+n+`"`)
 		}
 	}
-	does := pick(w, "does", "run", "run", "run", "run", "job", "crash", "unstartable")
+	does := pick(w, "does", "run", "run", "run", "run", "run", "run", "run", "job", "crash", "unstartable")
 	run := `"env":{"DOES":"` + does + `","X":"` + pick(w, "env", "1", "2") + `"},"restart":{"policy":"` +
 		pick(w, "policy", "always", "always", "on-failure", "never") + `","maxRetries":` + pick(w, "retries", "0", "0", "2") +
 		`,"backoff":"` + pick(w, "backoff", "1s", "20s") + `"}`
-	rest := `,"state":"` + pick(w, "state", "running", "running", "running", "stopped") + `","dependsOn":[` + strings.Join(needs, ",") + `]`
-	component := pick(w, "component", "c@1", "c@2", "missing@1")
+	rest := `,"state":"` + pick(w, "state", "running", "running", "running", "running", "running", "stopped") + `","dependsOn":[` + strings.Join(needs, ",") + `]`
+	component := pick(w, "component", "c@1", "c@1", "c@2", "c@2", "missing@1")
 	host := `"hostname":"` + pick(w, "hostname", "", "", "", "h1", "h2") + `",`
 	switch pick(w, "mode", schema.ModeContainer, schema.ModeAttach, schema.ModeHost) {
 	case schema.ModeContainer:
 		return `{"component":"` + component + `"` + rest + `,"run":{` + host + run + `}}`
 	case schema.ModeAttach:
-		return `{"mode":"attach","attachTo":"` + pick(w, "target", names...) + `"` + rest + `,"run":{"command":["/x"],` + host + run + `}}`
+		return `{"mode":"attach","attachTo":"` + w.target() + `"` + rest + `,"run":{"command":["/x"],` + host + run + `}}`
 	default:
 		return `{"mode":"host"` + rest + `,"run":{"command":["/x"],` + run + `}}`
 	}
+}
+
+// target is a name to attach to, preferably of a container.
+func (w *world) target() string {
+	all := slices.Clone(names[:1])
+	for _, a := range w.in.Apps {
+		if a.Want != nil && a.Want.Mode == schema.ModeContainer {
+			all = append(all, a.Name)
+		}
+	}
+	return pick(w, "target", all...)
 }
 
 // forget makes the node forget what the cloud said of an application, until the
@@ -387,6 +398,11 @@ func (w *world) misfortune() {
 		w.programs()
 	case 14:
 		w.begun()
+	case 15, 16: // edits of what has come to rest are a case of their own
+		for range 6 {
+			w.turn()
+		}
+		w.edit()
 	default:
 		if len(w.busy) > 0 {
 			w.finish(w.busy[pick(w, "step", slices.Sorted(maps.Keys(w.busy))...)], true)
@@ -400,7 +416,7 @@ func TestWorld(t *testing.T) {
 		for range rapid.IntRange(1, 6).Draw(rt, "apps") {
 			w.edit()
 		}
-		for range rapid.IntRange(0, 80).Draw(rt, "events") {
+		for range rapid.IntRange(0, 60).Draw(rt, "events") {
 			w.pass()
 			w.misfortune()
 		}

@@ -228,6 +228,7 @@ func (x *run) verify(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	checked := 0
+	var left []Straggler
 	x.each(x.targets, func(t target) {
 		problem := x.check(ctx, t)
 		x.mu.Lock()
@@ -238,14 +239,13 @@ func (x *run) verify(ctx context.Context) error {
 			x.report.Verified++
 			return
 		}
-		x.report.Straggling++
-		if len(x.report.Stragglers) < MaxStragglers {
-			x.report.Stragglers = append(x.report.Stragglers, Straggler{Node: t.node, App: t.app, Why: problem})
-		}
+		left = append(left, Straggler{Node: t.node, App: t.app, Why: problem})
 	})
-	slices.SortFunc(x.report.Stragglers, func(a, b Straggler) int {
+	slices.SortFunc(left, func(a, b Straggler) int {
 		return slices.Compare([]string{a.Node, a.App}, []string{b.Node, b.App})
 	})
+	x.report.Straggling += len(left)
+	x.report.Stragglers = append(x.report.Stragglers, left[:min(len(left), MaxStragglers-len(x.report.Stragglers))]...)
 	return nil
 }
 
