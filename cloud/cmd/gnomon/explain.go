@@ -70,15 +70,15 @@ func (o *options) openRef(c *cobra.Command, args []string) (*session, client.Ref
 }
 
 type explanation struct {
-	Converged       bool            `json:"converged"`
-	Phase           string          `json:"phase"`
-	DesiredVersion  uint64          `json:"desiredVersion"`
-	ObservedVersion uint64          `json:"observedVersion"`
-	Pending         []pendingPath   `json:"pending"`
-	Blockers        []string        `json:"blockers"`
-	Error           *schema.Fault   `json:"error"`
-	Summary         string          `json:"summary"`
-	Next            string          `json:"next"`
+	Converged       bool          `json:"converged"`
+	Phase           string        `json:"phase"`
+	DesiredVersion  uint64        `json:"desiredVersion"`
+	ObservedVersion uint64        `json:"observedVersion"`
+	Pending         []pendingPath `json:"pending"`
+	Blockers        []string      `json:"blockers"`
+	Error           *schema.Fault `json:"error"`
+	Summary         string        `json:"summary"`
+	Next            string        `json:"next"`
 }
 
 type pendingPath struct {
