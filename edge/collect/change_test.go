@@ -114,7 +114,7 @@ func TestApply_NeverTwoCyclesAtOnce(t *testing.T) {
 func TestRemove_BreaksOff(t *testing.T) {
 	withEngine(t, func(b *bench) {
 		b.driver.takes, b.driver.stubborn = time.Hour, 3*time.Second
-		b.apply("p", 1, policy(10*time.Second, "m"))
+		b.apply("p", 1, policy(10*time.Second, "m", "next"))
 		b.pass(11 * time.Second)
 		b.engine.Remove("p")
 		if _, ok := b.engine.Report("p"); ok {
@@ -134,6 +134,7 @@ func TestRemove_BreaksOff(t *testing.T) {
 		}
 		b.pass(time.Hour)
 		b.wantTimes("m", 10)
+		b.wantTimes("next") // not even in the cycle that was broken off
 	})
 }
 

@@ -173,7 +173,7 @@ func (r *runner) cycle(ctx context.Context, slot time.Time) {
 	if c.Error != "" {
 		r.engine.cfg.Log.Debug("cycle incomplete", "policy", r.name, "error", c.Error)
 	}
-
+	r.engine.signal()
 }
 
 // take turns a meter's result into its latest readings.
