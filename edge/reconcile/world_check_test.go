@@ -250,7 +250,9 @@ func (w *world) settle() {
 	w.complete = true
 	w.note("settling")
 	for range 100 {
-		w.turn()
+		if w.turn() {
+			break
+		}
 	}
 	w.pass()
 	restless := false
@@ -267,9 +269,10 @@ func (w *world) settle() {
 	}
 }
 
-// turn is a pass without misfortunes, and what follows from it.
-func (w *world) turn() {
+// turn is a pass without misfortunes, and what follows from it; or nothing does.
+func (w *world) turn() (rest bool) {
 	w.pass()
+	rest = len(w.busy) == 0 && w.plan.Wake.IsZero()
 	for _, n := range names {
 		if s, busy := w.busy[n]; busy {
 			w.finish(s, false)
@@ -281,7 +284,7 @@ func (w *world) turn() {
 		next = w.plan.Wake
 	}
 	w.now = next
-	w.programs()
+	return !w.programs() && rest
 }
 
 // outlook is what becomes of an application in the end.
