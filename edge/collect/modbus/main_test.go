@@ -13,7 +13,7 @@ import (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f != nil {
-		if err := f.Value.Set("16"); err != nil {
+		if err := f.Value.Set("32"); err != nil {
 			panic(err)
 		}
 	}

@@ -34,7 +34,9 @@ func (t *rtu) Send(request []byte) ([]byte, error) {
 	t.suspect = true // until the answer is in
 	timeout := t.source.Timeout.D()
 	deadline := time.Now().Add(timeout)
-	if err := t.line.write(request, deadline); err != nil {
+	// The answer's time limit is none for handing over a few bytes, which takes
+	// long only on a machine that is busy, or on a connection that is dead.
+	if err := t.line.write(request, deadline.Add(time.Second)); err != nil {
 		return nil, t.broken(err)
 	}
 	t.lastSent = time.Now()

@@ -135,6 +135,47 @@ func checkLate(t *testing.T, line *wire, late time.Duration) {
 	}
 }
 
+// A unit that is dead from the start is asked in two polls, and then rarely; its
+// neighbour is read every time.
+func TestPoll_DeadNeighbourInVirtualTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		line := &wire{answer: func(request []byte, nth int) []say {
+			if request[0] == 2 {
+				asked++
+				return nil
+			}
+			return prompt(request, nth)
+		}}
+		source := lineSource()
+		source.Tries, source.MaxHole = 2, new(int)
+		d := New()
+		d.newPort = func(s schema.Source) *port { return newPortOn(s, &rtu{source: s, line: line, suspect: true}) }
+		m := &master{t: t, driver: d, source: source}
+		const rounds = 360 // of 10 s each, one hour
+		var waited time.Duration
+		for range rounds {
+			began := time.Now()
+			if _, ok, err := m.poll(1, sameShape); !ok {
+				t.Errorf("the good unit: %v", err)
+			}
+			if _, ok, err := m.poll(2, sameShape); ok || !errors.Is(err, collect.ErrTimeout) && !errors.Is(err, collect.ErrSkipped) {
+				t.Errorf("the dead unit: %v", err)
+			}
+			waited += time.Since(began)
+			time.Sleep(10*time.Second - time.Since(began)%(10*time.Second))
+		}
+		// Two polls at once, then after 5 s doubling to 5 minutes: about 17 in an hour.
+		if polls := asked / source.Tries; polls < 12 || polls > 20 {
+			t.Errorf("the dead unit was polled %d times in an hour", polls)
+		}
+		if waited > 5*time.Minute {
+			t.Errorf("%v of an hour were spent on the line", waited)
+		}
+		d.Release(source)
+	})
+}
+
 func TestSend_PauseBetweenRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := lineSource()

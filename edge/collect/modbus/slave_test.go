@@ -17,7 +17,7 @@ import (
 )
 
 // patience is the time limit that sources in tests have for one answer.
-const patience = 60 * time.Millisecond
+const patience = 150 * time.Millisecond
 
 // worth is what a register of a unit holds: no two that are confused easily
 // hold the same.
