@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -115,6 +117,20 @@ func TestLink_DesiredArrivesAndReportReturns(t *testing.T) {
 	if c.reported("app:none") != "none" {
 		t.Error("a shadow that isn't held reports")
 	}
+}
+
+// A section without members is absent, also when it comes about by a patch that
+// only removes.
+func TestLink_NothingLeftIsNothingWanted(t *testing.T) {
+	c := newCloud(t)
+	n := start(t, c, t.TempDir())
+	n.synced()
+	c.want("app:web", `{"a":null}`)
+	until(t, "nothing to be wanted", func() bool { return n.desired("app:web") == "null" })
+	c.want("app:web", `{"a":1}`)
+	until(t, "something", func() bool { return n.desired("app:web") == `{"a":1}` })
+	c.want("app:web", `{"a":null}`)
+	until(t, "nothing again", func() bool { return n.desired("app:web") == "null" })
 }
 
 func TestLink_LostPushesAreFoundBySync(t *testing.T) {
@@ -415,11 +431,15 @@ func TestLink_HostileBroker(t *testing.T) {
 // sections change and messages get lost, then checks that both ends agree.
 func TestLink_Converges(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
+	if s, err := strconv.ParseUint(os.Getenv("SEED"), 10, 64); err == nil {
+		seed = s
+	}
 	random := rand.New(rand.NewPCG(seed, 0))
 	var n *node
+	stand := ""
 	defer func() {
 		if t.Failed() {
-			t.Logf("seed %d, link %+v", seed, n.Status())
+			t.Logf("seed %d, %s, link %+v", seed, stand, n.Status())
 		}
 	}()
 	c := newCloud(t)
@@ -466,7 +486,9 @@ func TestLink_Converges(t *testing.T) {
 				}
 			})
 			got := n.desired(name)
-			return got == want || want == "none" && (got == "deleted" || name == "" && got == "null")
+			ok := got == want || want == "none" && (got == "deleted" || name == "" && got == "null")
+			stand = fmt.Sprintf("%q: cloud %s, node %s", name, want, got)
+			return ok
 		})
 		until(t, "reported of "+name, func() bool {
 			if n.desired(name) == "deleted" || n.desired(name) == "none" {

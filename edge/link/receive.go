@@ -81,11 +81,13 @@ func (l *Link) follow(s *session, name string, push *wire.DesiredPush) (next sta
 	if err != nil {
 		return next, false, err
 	}
+	var base *shadow.Value
 	if push.Base != 0 {
-		patch = shadow.Merge(r.desired, patch, push.Timestamp)
+		base = r.desired
 	}
-	if patch.Len() > 0 {
-		next.Value = shadow.Merge(nil, patch, push.Timestamp) // a copy that keeps no message alive
+	// Merged, it is a copy that keeps no message alive.
+	if merged := shadow.Merge(base, patch, push.Timestamp); merged.Len() > 0 {
+		next.Value = merged
 	}
 	return next, true, nil
 }

@@ -174,11 +174,11 @@ func startLibmodbus(t *testing.T, kind schema.SourceKind, at string) *program {
 		t.Fatalf("%v: %s", err, advice)
 	}
 	if kind == schema.SourceModbusTCP {
-		_, port, err := net.SplitHostPort(at)
+		host, port, err := net.SplitHostPort(at)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return launch(t, "ready", path, "tcp", port)
+		return launch(t, "ready", path, "tcp", host, port)
 	}
 	return launch(t, "ready", path, "rtu", at, strconv.Itoa(baud), "1")
 }
@@ -219,7 +219,7 @@ func newRig(t *testing.T, mk maker, kind schema.SourceKind) *rig {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", ownHost()+":0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,11 +233,11 @@ func (r *rig) plug() {
 	r.t.Helper()
 	far := "pty,raw,echo=0,link=" + r.far
 	if r.source.Kind == schema.SourceModbusRTUOver {
-		_, port, err := net.SplitHostPort(r.source.Address)
+		host, port, err := net.SplitHostPort(r.source.Address)
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		r.line = launch(r.t, "listening on", "socat", "-d", "-d", far, "tcp-listen:"+port+",bind=127.0.0.1,reuseaddr")
+		r.line = launch(r.t, "listening on", "socat", "-d", "-d", far, "tcp-listen:"+port+",bind="+host+",reuseaddr")
 		return
 	}
 	r.line = launch(r.t, "starting data transfer loop", "socat", "-d", "-d", far, "pty,raw,echo=0,link="+r.source.Port)

@@ -2,12 +2,14 @@ package modbus
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -145,6 +147,15 @@ type medium struct {
 	closers []io.Closer
 }
 
+var hosts atomic.Int64
+
+// ownHost is a loopback address that no other test uses, so that a port which
+// was let go of can be had again.
+func ownHost() string {
+	n := hosts.Add(1)
+	return fmt.Sprintf("127.%d.%d.%d", 1+os.Getpid()%250, n/250%250, 1+n%250)
+}
+
 // attach puts a slave on a medium of its own.
 func attach(t *testing.T, kind schema.SourceKind, s *slave) *medium {
 	t.Helper()
@@ -157,7 +168,7 @@ func attach(t *testing.T, kind schema.SourceKind, s *slave) *medium {
 		m.source.Port = filepath.Join(t.TempDir(), "tty")
 		m.source.Baud, m.source.Data, m.source.Parity, m.source.Stop = 115200, 8, "N", 1
 	} else {
-		m.source.Address = "127.0.0.1:0"
+		m.source.Address = ownHost() + ":0"
 	}
 	m.join()
 	t.Cleanup(m.cut)

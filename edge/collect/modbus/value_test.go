@@ -30,61 +30,63 @@ func onWire(be []byte, order string) []byte {
 	return out
 }
 
+var decodeTable = []struct {
+	typ   string
+	be    string // the number's bytes, the highest first
+	scale float64
+	want  string // "" = not a number
+}{
+	{"bool", "0000", 1, "false"},
+	{"bool", "0001", 1, "true"},
+	{"bool", "8000", 1, "true"},
+	{"uint16", "0000", 1, "0"},
+	{"uint16", "1234", 1, "4660"},
+	{"uint16", "ffff", 1, "65535"},
+	{"uint16", "08fd", 0.1, "230.1"}, // not 230.10000000000002
+	{"uint16", "08fd", -0.1, "-230.1"},
+	{"uint16", "0003", 1000, "3000"},
+	{"int16", "7fff", 1, "32767"},
+	{"int16", "8000", 1, "-32768"},
+	{"int16", "ffff", 0.01, "-0.01"},
+	{"uint32", "12345678", 1, "305419896"},
+	{"uint32", "ffffffff", 1, "4294967295"},
+	{"uint32", "ffffffff", 0.001, "4.294967295e+06"},
+	{"int32", "80000000", 1, "-2147483648"},
+	{"int32", "fffffffe", 0.5, "-1"},
+	{"uint64", "0123456789abcdef", 1, "81985529216486895"},
+	{"uint64", "0020000000000001", 1, "9007199254740993"}, // a float64 has no such number
+	{"uint64", "ffffffffffffffff", 1, "18446744073709551615"},
+	{"uint64", "000000174876e7ff", 0.1, "9.9999999999e+09"},
+	{"int64", "7fffffffffffffff", 1, "9223372036854775807"},
+	{"int64", "8000000000000000", 1, "-9223372036854775808"},
+	{"int64", "ffdfffffffffffff", 1, "-9007199254740993"},
+	{"int64", "ffffffffffffffff", 0.1, "-0.1"},
+	{"float32", "43668000", 1, "230.5"},
+	{"float32", "4366199a", 1, "230.1"}, // its own digits, not those of the float64 next to it
+	{"float32", "4366199a", 10, "2301"},
+	{"float32", "4366199a", 0.001, "0.2301"},
+	{"float32", "c366199a", 1, "-230.1"},
+	{"float32", "00000000", 1, "0"},
+	{"float32", "00000001", 1, "1e-45"},
+	{"float32", "7f7fffff", 1, "3.4028235e+38"},
+	{"float32", "7f7fffff", 1e300, ""},
+	{"float32", "7f800000", 1, ""},
+	{"float32", "ff800000", 1, ""},
+	{"float32", "7fc00000", 1, ""},
+	{"float32", "ffffffff", 1, ""}, // what many meters send for "no value"
+	{"float32", "7f800001", 0.1, ""},
+	{"float64", "406cc33333333333", 1, "230.1"},
+	{"float64", "406cc33333333333", 10, "2301"},
+	{"float64", "3fd3333333333334", 1, "0.30000000000000004"},
+	{"float64", "7fefffffffffffff", 1, "1.7976931348623157e+308"},
+	{"float64", "7fefffffffffffff", 10, ""},
+	{"float64", "7ff0000000000000", 1, ""},
+	{"float64", "fff0000000000000", 0.1, ""},
+	{"float64", "7ff8000000000001", 1, ""},
+}
+
 func TestDecode_Table(t *testing.T) {
-	for _, c := range []struct {
-		typ   string
-		be    string // the number's bytes, the highest first
-		scale float64
-		want  string // "" = not a number
-	}{
-		{"bool", "0000", 1, "false"},
-		{"bool", "0001", 1, "true"},
-		{"bool", "8000", 1, "true"},
-		{"uint16", "0000", 1, "0"},
-		{"uint16", "1234", 1, "4660"},
-		{"uint16", "ffff", 1, "65535"},
-		{"uint16", "08fd", 0.1, "230.1"}, // not 230.10000000000002
-		{"uint16", "08fd", -0.1, "-230.1"},
-		{"uint16", "0003", 1000, "3000"},
-		{"int16", "7fff", 1, "32767"},
-		{"int16", "8000", 1, "-32768"},
-		{"int16", "ffff", 0.01, "-0.01"},
-		{"uint32", "12345678", 1, "305419896"},
-		{"uint32", "ffffffff", 1, "4294967295"},
-		{"uint32", "ffffffff", 0.001, "4.294967295e+06"},
-		{"int32", "80000000", 1, "-2147483648"},
-		{"int32", "fffffffe", 0.5, "-1"},
-		{"uint64", "0123456789abcdef", 1, "81985529216486895"},
-		{"uint64", "0020000000000001", 1, "9007199254740993"}, // a float64 has no such number
-		{"uint64", "ffffffffffffffff", 1, "18446744073709551615"},
-		{"uint64", "000000174876e7ff", 0.1, "9.9999999999e+09"},
-		{"int64", "7fffffffffffffff", 1, "9223372036854775807"},
-		{"int64", "8000000000000000", 1, "-9223372036854775808"},
-		{"int64", "ffdfffffffffffff", 1, "-9007199254740993"},
-		{"int64", "ffffffffffffffff", 0.1, "-0.1"},
-		{"float32", "43668000", 1, "230.5"},
-		{"float32", "4366199a", 1, "230.1"}, // its own digits, not those of the float64 next to it
-		{"float32", "4366199a", 10, "2301"},
-		{"float32", "4366199a", 0.001, "0.2301"},
-		{"float32", "c366199a", 1, "-230.1"},
-		{"float32", "00000000", 1, "0"},
-		{"float32", "00000001", 1, "1e-45"},
-		{"float32", "7f7fffff", 1, "3.4028235e+38"},
-		{"float32", "7f7fffff", 1e300, ""},
-		{"float32", "7f800000", 1, ""},
-		{"float32", "ff800000", 1, ""},
-		{"float32", "7fc00000", 1, ""},
-		{"float32", "ffffffff", 1, ""}, // what many meters send for "no value"
-		{"float32", "7f800001", 0.1, ""},
-		{"float64", "406cc33333333333", 1, "230.1"},
-		{"float64", "406cc33333333333", 10, "2301"},
-		{"float64", "3fd3333333333334", 1, "0.30000000000000004"},
-		{"float64", "7fefffffffffffff", 1, "1.7976931348623157e+308"},
-		{"float64", "7fefffffffffffff", 10, ""},
-		{"float64", "7ff0000000000000", 1, ""},
-		{"float64", "fff0000000000000", 0.1, ""},
-		{"float64", "7ff8000000000001", 1, ""},
-	} {
+	for _, c := range decodeTable {
 		for _, order := range orders {
 			be, err := hex.DecodeString(c.be)
 			if err != nil {

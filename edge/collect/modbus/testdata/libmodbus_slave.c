@@ -1,5 +1,5 @@
 /* A Modbus slave on libmodbus, for the tests of the driver.
-   usage: libmodbus_slave tcp PORT | rtu DEVICE BAUD UNIT
+   usage: libmodbus_slave tcp HOST PORT | rtu DEVICE BAUD UNIT
    It says "ready" when it can be asked.
 
    Input registers: at each even address of the SDM630's map below 100 the 32-bit
@@ -70,9 +70,9 @@ static void fail(const char *what)
 
 int main(int argc, char **argv)
 {
-    int tcp = argc == 3 && strcmp(argv[1], "tcp") == 0;
+    int tcp = argc == 4 && strcmp(argv[1], "tcp") == 0;
     if (!tcp && !(argc == 5 && strcmp(argv[1], "rtu") == 0)) {
-        fprintf(stderr, "usage: libmodbus_slave tcp PORT | rtu DEVICE BAUD UNIT\n");
+        fprintf(stderr, "usage: libmodbus_slave tcp HOST PORT | rtu DEVICE BAUD UNIT\n");
         return 2;
     }
     int unit = tcp ? 1 : atoi(argv[4]);
@@ -80,7 +80,7 @@ int main(int argc, char **argv)
     if (!map)
         fail("mapping");
     fill(map, unit);
-    modbus_t *ctx = tcp ? modbus_new_tcp("127.0.0.1", atoi(argv[2])) : modbus_new_rtu(argv[2], atoi(argv[3]), 'N', 8, 1);
+    modbus_t *ctx = tcp ? modbus_new_tcp(argv[2], atoi(argv[3])) : modbus_new_rtu(argv[2], atoi(argv[3]), 'N', 8, 1);
     if (!ctx)
         fail("context");
     if (!tcp) {
