@@ -65,10 +65,14 @@ func (n *Node) pushed(name string, payload []byte) error {
 		n.Counters.Errors.Add(1)
 		return n.sync()
 	}
+	var desired *shadow.Value
 	if push.Base != 0 {
-		patch = shadow.Merge(held.desired, patch, push.Timestamp)
+		desired = held.desired
 	}
-	n.take(name, patch, push.DesiredVersion)
+	if desired = shadow.Merge(desired, patch, push.Timestamp); desired.Len() == 0 {
+		desired = nil // a section without members is absent
+	}
+	n.take(name, desired, push.DesiredVersion)
 	return n.flush()
 }
 
