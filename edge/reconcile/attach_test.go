@@ -307,3 +307,13 @@ func TestAttach_TargetIsToBecomeAttached(t *testing.T) {
 	s.want("b", attached).steps("stop a")
 	s.ends("a", 0).steps("stop b")
 }
+
+// What is to join a container that goes keeps running as it is meanwhile.
+func TestAttach_IsToJoinAContainerThatGoes(t *testing.T) {
+	s := running(t).want("a", program).runs("a", "a1")
+	s.steps()
+	s.want("a", attached).want("web", webEnv).steps("stop web")
+	s.phase("a", Running)
+	s.ends("web", 0).steps("start web")
+	s.runs("web", "i2").steps("stop a")
+}
