@@ -222,6 +222,7 @@ func TestPoll_SlaveRestarts(t *testing.T) {
 			s := new(slave)
 			medium := attach(t, kind, s)
 			m := newMaster(t, medium.source)
+			m.source.Timeout = calm
 			m.recover(1, sameShape)
 			for range 3 {
 				medium.cut()
@@ -246,6 +247,7 @@ func TestPoll_ConnectionDropped(t *testing.T) {
 			t.Parallel()
 			medium := attach(t, kind, new(slave))
 			m := newMaster(t, medium.source)
+			m.source.Timeout = calm
 			for range 3 {
 				if _, ok, err := m.poll(1, sameShape); !ok {
 					t.Fatal(err)
@@ -328,6 +330,7 @@ func TestPoll_IllegalAddressSplits(t *testing.T) {
 				return []reply{{0, good}}
 			}
 			m := newMaster(t, attach(t, kind, s).source)
+			m.source.Timeout = calm
 			items := registers(0, 1, 2, 6, 7, 12)
 			first, ok, err := m.poll(1, items)
 			if !ok {
@@ -384,6 +387,7 @@ func TestPoll_BitsOfBothFunctions(t *testing.T) {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
 			m := newMaster(t, attach(t, kind, new(slave)).source)
+			m.source.Timeout = calm
 			var items []schema.Item
 			for function := 1; function <= 2; function++ {
 				for _, a := range []int{3, 4, 5, 11, 20, 40, 1000} {

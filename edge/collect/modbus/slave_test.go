@@ -2,6 +2,7 @@ package modbus
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -20,6 +21,10 @@ import (
 
 // patience is the time limit that sources in tests have for one answer.
 const patience = 150 * time.Millisecond
+
+// calm is the time limit where every answer comes at once, and a busy machine is
+// not to spoil one.
+const calm = schema.Duration(500 * time.Millisecond)
 
 // worth is what a register of a unit holds: no two that are confused easily
 // hold the same.
@@ -183,6 +188,12 @@ func (m *medium) join() {
 		return
 	}
 	l, err := net.Listen("tcp", m.source.Address)
+	for errors.Is(err, unix.EADDRINUSE) {
+		// A program that another test is just starting has its copy of the old
+		// listener until it is exec'd.
+		<-time.After(time.Millisecond)
+		l, err = net.Listen("tcp", m.source.Address)
+	}
 	if err != nil {
 		m.t.Fatal(err)
 	}
