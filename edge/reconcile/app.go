@@ -217,7 +217,7 @@ func hashOf(want *schema.Application) string {
 	if len(r.Env) == 0 { // to add nothing is as good as not to mention it
 		r.Env = nil
 	}
-	r.Files, r.Ports, r.Serial = some(r.Files), some(r.Ports), some(r.Serial)
+	r.Command, r.Args, r.Files, r.Ports, r.Serial = some(r.Command), some(r.Args), some(r.Files), some(r.Ports), some(r.Serial)
 	text, err := json.Marshal(canonical(reflect.ValueOf(w)))
 	if err != nil {
 		panic("reconcile: an application that is no JSON: " + err.Error()) // it was parsed from JSON

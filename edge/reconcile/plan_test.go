@@ -89,7 +89,6 @@ func TestPrepare_WhatRunsDifferentlyHasAnotherHash(t *testing.T) {
 		`{"component":"web@1","run":{"env":{"A":""}}}`,
 		`{"component":"web@1","run":{"args":["a"]}}`,
 		`{"component":"web@1","run":{"args":["a",""]}}`,
-		`{"component":"web@1","run":{"args":[]}}`,
 		`{"component":"web@1","run":{"command":["a"]}}`,
 		`{"component":"web@1","run":{"files":[{"path":"/f"}]}}`,
 		`{"component":"web@1","run":{"ports":[{"host":80}]}}`,
