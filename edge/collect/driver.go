@@ -10,7 +10,7 @@ import (
 )
 
 // Driver speaks one family of protocols. Methods are safe for concurrent use;
-// calls for one port queue up within the driver.
+// calls for one port queue up within the driver, by Request.Priority.
 type Driver interface {
 	// Poll reads items of one meter. Every item is in the result, with a value
 	// or with the reason why there is none. The error is the first thing that
@@ -23,9 +23,10 @@ type Driver interface {
 
 // Request is one meter's turn.
 type Request struct {
-	Source schema.Source
-	Meter  schema.Meter
-	Items  []schema.Item
+	Source   schema.Source
+	Meter    schema.Meter
+	Items    []schema.Item
+	Priority int // of those that wait for the port, the lowest is next
 }
 
 // Result is what became of a Request.

@@ -147,7 +147,7 @@ func (r *runner) cycle(ctx context.Context, slot time.Time) {
 	driver := r.engine.cfg.Drivers[r.policy.Source.Kind]
 	for _, m := range r.policy.Meters {
 		items := r.policy.ItemsOf(m)
-		result, err := driver.Poll(ctx, Request{Source: r.policy.Source, Meter: m, Items: items})
+		result, err := driver.Poll(ctx, Request{Source: r.policy.Source, Meter: m, Items: items, Priority: r.policy.Priority})
 		if ctx.Err() != nil {
 			return
 		}

@@ -31,7 +31,7 @@ func key(s schema.Source) string { return string(s.Kind) + " " + s.Address + s.P
 
 // open returns the port of a source, taken. What the source says of line and
 // time limits holds from now on.
-func (d *Driver) open(ctx context.Context, s schema.Source) (*port, error) {
+func (d *Driver) open(ctx context.Context, s schema.Source, priority int) (*port, error) {
 	for {
 		d.mu.Lock()
 		p := d.ports[key(s)]
@@ -40,7 +40,7 @@ func (d *Driver) open(ctx context.Context, s schema.Source) (*port, error) {
 			d.ports[key(s)] = p
 		}
 		d.mu.Unlock()
-		if err := p.take(ctx); err != nil {
+		if err := p.take(ctx, priority); err != nil {
 			return nil, err
 		}
 		if !p.released {
@@ -70,7 +70,7 @@ func (p *port) use(s schema.Source) {
 // Poll implements collect.Driver.
 func (d *Driver) Poll(ctx context.Context, r collect.Request) (collect.Result, error) {
 	out := collect.Result{Values: make(map[string]collect.Value, len(r.Items))}
-	p, err := d.open(ctx, r.Source)
+	p, err := d.open(ctx, r.Source, r.Priority)
 	if err != nil {
 		missing(out.Values, r.Items, err, time.Now())
 		return out, err
@@ -145,7 +145,9 @@ func (d *Driver) Release(s schema.Source) {
 	if p == nil {
 		return
 	}
-	<-p.turn // whoever polls ends first
+	if p.take(context.Background(), 0) != nil { // whoever polls ends first, which takes a few time limits at most
+		return
+	}
 	defer p.give()
 	if p.released {
 		return

@@ -21,7 +21,7 @@ type transport interface {
 // port is one medium, shared by all policies and meters on it. One request is
 // under way at a time.
 type port struct {
-	turn      chan struct{} // holds one token: whoever has it may use what follows
+	turn      // whoever has it may use what follows
 	source    schema.Source
 	transport transport
 	client    modbus.Client
@@ -46,8 +46,7 @@ func newPort(s schema.Source) *port {
 }
 
 func newPortOn(s schema.Source, t transport) *port {
-	p := &port{turn: make(chan struct{}, 1), source: s, transport: t, units: make(map[byte]*unit)}
-	p.turn <- struct{}{}
+	p := &port{source: s, transport: t, units: make(map[byte]*unit)}
 	var packager modbus.Packager // goburrow's handlers are used to pack and unpack only
 	if s.Kind == schema.SourceModbusTCP {
 		h := modbus.NewTCPClientHandler(s.Address)
@@ -59,18 +58,6 @@ func newPortOn(s schema.Source, t transport) *port {
 	p.client = modbus.NewClient2(packager, t)
 	return p
 }
-
-// take waits for the port.
-func (p *port) take(ctx context.Context) error {
-	select {
-	case <-p.turn:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (p *port) give() { p.turn <- struct{}{} }
 
 // Exception is a meter's refusal (Modbus Application Protocol, 7).
 type Exception struct{ Code byte }

@@ -98,7 +98,7 @@ func TestPoll_StopsWaitingForThePort(t *testing.T) {
 		d := New()
 		hole := 0
 		source := schema.Source{Kind: schema.SourceModbusTCP, Address: "x", Tries: 1, MaxHole: &hole}
-		busy, err := d.open(t.Context(), source)
+		busy, err := d.open(t.Context(), source, 1)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,67 @@
+package modbus
+
+import (
+	"context"
+	"slices"
+	"sync"
+)
+
+// turn lets one poll at a time use a port. Of those that wait, the one with the
+// lowest priority number is next; among equals the one that has waited longest.
+type turn struct {
+	mu      sync.Mutex
+	taken   bool
+	waiting []waiter // next first
+}
+
+type waiter struct {
+	priority int
+	ready    chan struct{} // closed when it is its turn
+}
+
+// take waits for the turn. On an error it hasn't got it.
+func (t *turn) take(ctx context.Context, priority int) error {
+	t.mu.Lock()
+	if !t.taken {
+		t.taken = true
+		t.mu.Unlock()
+		return nil
+	}
+	w := waiter{priority, make(chan struct{})}
+	at := slices.IndexFunc(t.waiting, func(o waiter) bool { return o.priority > priority })
+	if at < 0 {
+		at = len(t.waiting)
+	}
+	t.waiting = slices.Insert(t.waiting, at, w)
+	t.mu.Unlock()
+	select {
+	case <-w.ready:
+		return nil
+	case <-ctx.Done():
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if at := slices.IndexFunc(t.waiting, func(o waiter) bool { return o.ready == w.ready }); at >= 0 {
+		t.waiting = slices.Delete(t.waiting, at, at+1)
+	} else {
+		t.pass() // it came in the same moment
+	}
+	return ctx.Err()
+}
+
+// give ends the turn.
+func (t *turn) give() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.pass()
+}
+
+// pass hands the turn on; mu is held.
+func (t *turn) pass() {
+	if len(t.waiting) == 0 {
+		t.taken = false
+		return
+	}
+	close(t.waiting[0].ready)
+	t.waiting = slices.Delete(t.waiting, 0, 1)
+}

@@ -1,0 +1,70 @@
+package modbus
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestTurn_Order(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var line turn
+		if err := line.take(t.Context(), 5); err != nil {
+			t.Fatal(err)
+		}
+		var order []string
+		var waiting sync.WaitGroup
+		gone, cancel := context.WithCancel(t.Context())
+		for _, w := range []struct {
+			name     string
+			priority int
+			ctx      context.Context
+		}{{"a5", 5, t.Context()}, {"b9", 9, t.Context()}, {"c1", 1, gone}, {"d5", 5, t.Context()}, {"e1", 1, t.Context()}} {
+			waiting.Go(func() {
+				if err := line.take(w.ctx, w.priority); err != nil {
+					return
+				}
+				order = append(order, w.name) // whoever has the turn is alone
+				line.give()
+			})
+			synctest.Wait() // they come in this order
+		}
+		cancel()
+		synctest.Wait()
+		line.give()
+		waiting.Wait()
+		if want := []string{"e1", "a5", "d5", "b9"}; !slices.Equal(order, want) {
+			t.Errorf("order %v, want %v", order, want)
+		}
+		if line.taken || len(line.waiting) != 0 {
+			t.Errorf("left %+v", &line)
+		}
+	})
+}
+
+// Whoever gives up waiting in the moment it would be next passes the turn on.
+func TestTurn_NeverLost(t *testing.T) {
+	var line turn
+	var holders, workers sync.WaitGroup
+	for i := range 8 {
+		workers.Go(func() {
+			for range 500 {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Duration(i)*20*time.Microsecond)
+				if line.take(ctx, i%3) == nil {
+					holders.Add(1)
+					line.give()
+					holders.Done()
+				}
+				cancel()
+			}
+		})
+	}
+	workers.Wait()
+	holders.Wait()
+	if err := line.take(t.Context(), 1); err != nil || len(line.waiting) != 0 {
+		t.Errorf("%v, waiting %d", err, len(line.waiting))
+	}
+}
