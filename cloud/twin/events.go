@@ -26,6 +26,8 @@ type Event struct {
 	Phase          string `json:"phase,omitempty"`
 	Converged      bool   `json:"converged"`
 	Timestamp      int64  `json:"timestamp"`
+
+	document *shadow.Document // for Config.Committed; not kept
 }
 
 func eventOf(key store.Key, next *shadow.Document, u *shadow.Update, delta *shadow.Value) Event {
@@ -33,6 +35,7 @@ func eventOf(key store.Key, next *shadow.Document, u *shadow.Update, delta *shad
 		Kind: "updated", Thing: key.Thing, Shadow: key.Shadow,
 		Version: next.Version, DesiredVersion: next.DesiredVersion,
 		Desired: u.Desired.Present, Reported: u.Reported.Present, Timestamp: next.Timestamp,
+		document: next,
 	}
 	if next.Deleted {
 		e.Kind = "deleted"
@@ -49,7 +52,8 @@ var ErrEventGone = errors.New("event is no longer kept")
 // eventLog is a ring of the latest events. Readers have a place in it and no
 // buffer of their own; one that falls behind by the whole ring has lost.
 type eventLog struct {
-	run string // tells the ids of this run from those of others
+	run       string // tells the ids of this run from those of others
+	committed func(key store.Key, doc *shadow.Document, position uint64)
 
 	mu      sync.Mutex
 	ring    []Event
@@ -64,6 +68,10 @@ func newEventLog(run string, size int) *eventLog {
 func (l *eventLog) append(e Event) {
 	l.mu.Lock()
 	l.last++
+	if l.committed != nil && e.document != nil {
+		l.committed(store.Key{Thing: e.Thing, Shadow: e.Shadow}, e.document, l.last)
+	}
+	e.document = nil // the ring says where to look, and would keep what is long replaced
 	l.ring[l.last%uint64(len(l.ring))] = e
 	changed := l.changed
 	l.changed = nil
@@ -100,8 +108,14 @@ func (s *Service) Watch(p identity.Principal, after string) (*Subscription, erro
 
 // Position returns the id of the event before the next: what to resume after.
 func (w *Subscription) Position() string {
-	return w.log.run + "-" + strconv.FormatUint(w.next-1, 10)
+	return w.log.id(w.next - 1)
 }
+
+func (l *eventLog) id(sequence uint64) string { return l.run + "-" + strconv.FormatUint(sequence, 10) }
+
+// EventID returns the id of the event at a position that Config.Committed was
+// told: what to watch after, to hear of everything since.
+func (s *Service) EventID(position uint64) string { return s.events.id(position) }
 
 // Next waits for the next event. It returns ErrEventGone when the watcher was
 // too slow.

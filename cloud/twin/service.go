@@ -33,6 +33,11 @@ type Config struct {
 	Events     int              // events kept for watchers that resume; default 8192
 	Log        *slog.Logger
 	Metrics    prometheus.Registerer // nil: not exported
+
+	// Committed, when given, hears of every document that is committed before
+	// whoever asked for the change does, in version order for each shadow.
+	// Position counts the events. It must not block and not call the service.
+	Committed func(key store.Key, doc *shadow.Document, position uint64)
 }
 
 // Service is the shadow service. It needs no goroutine of its own: changes run
@@ -70,6 +75,7 @@ func New(cfg Config) (*Service, error) {
 	}
 	s := &Service{cfg: cfg, seed: maphash.MakeSeed()}
 	s.events = newEventLog(strconv.FormatInt(cfg.Now().UnixNano(), 36), cfg.Events)
+	s.events.committed = cfg.Committed
 	s.metrics = newMetrics(cfg.Metrics, s)
 	for i := range s.stripes {
 		s.stripes[i].init(max(1, cfg.CacheCount/stripes), max(1, cfg.CacheBytes/stripes))
