@@ -12,6 +12,8 @@ var (
 	ErrNotFound = errors.New("no such shadow")
 	// ErrStaleReport: an ordered report that is not newer than the last one taken.
 	ErrStaleReport = errors.New("stale report")
+	// ErrEncoding: a text that is not UTF-8; it is an *InvalidError.
+	ErrEncoding error = &InvalidError{Message: "Unsupported documented encoding; supported encoding is UTF-8"}
 	// ErrCorrupt: a stored record doesn't check out.
 	ErrCorrupt = errors.New("corrupt shadow record")
 )

@@ -23,7 +23,7 @@ func parse(text []byte, lim Limits, extra int) (*Value, error) {
 		return nil, &LimitError{Field: "body", Limit: lim.BodyBytes, Got: len(text)}
 	}
 	if !utf8.Valid(text) {
-		return nil, &InvalidError{Message: messageInvalidJSON, Detail: "not UTF-8"}
+		return nil, ErrEncoding
 	}
 	p := parser{text: string(text), depth: lim.Depth + extra, limit: lim.Depth}
 	p.space()

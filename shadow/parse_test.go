@@ -43,7 +43,6 @@ func TestParse_RefusesWhatIsNoJSON(t *testing.T) {
 		`1e1000001`, `1e-1000001`, `1e99999999999999999999`,
 		`"`, `"a`, `"\`, `"\q"`, `"\u12"`, `"\u12g4"`, `"\u`, "\"\n\"", "\"\x00\"", "\"a\\", "\"\x1f\"", "\"\\t\n\"",
 		`"\ud800"`, `"\udc00"`, `"\ud800\u0041"`, `"\ud800\ud800"`, `"\ud800x"`, `"\udc00\ud800"`,
-		"\"\xff\"", "\"\xc0\xaf\"", "\"\xed\xa0\x80\"", "{\"\xff\":1}",
 		`[`, `[1`, `[1,`, `[1,]`, `[,1]`, `[1 2]`, `]`, `[1}`,
 		`{`, `{"a"`, `{"a":`, `{"a":1`, `{"a":1,`, `{"a":1,}`, `{,}`, `{a:1}`, `{1:1}`, `{"a" 1}`, `{"a":1 "b":2}`, `}`, `{"a":1]`,
 		`{"a":1}{"b":2}`, `{} x`, `/**/1`,
@@ -52,6 +51,14 @@ func TestParse_RefusesWhatIsNoJSON(t *testing.T) {
 		var invalid *shadow.InvalidError
 		if !errors.As(err, &invalid) || invalid.Message != "Invalid JSON" || invalid.Detail == "" || v != nil {
 			t.Errorf("Parse(%q) = %v, %v, want Invalid JSON with a detail", in, text(v), err)
+		}
+	}
+}
+
+func TestParse_RefusesWhatIsNotUTF8(t *testing.T) {
+	for _, in := range []string{"\"\xff\"", "\"\xc0\xaf\"", "\"\xed\xa0\x80\"", "{\"\xff\":1}"} {
+		if v, err := shadow.Parse([]byte(in), wide); !errors.Is(err, shadow.ErrEncoding) || v != nil {
+			t.Errorf("Parse(%q) = %v, %v, want ErrEncoding", in, text(v), err)
 		}
 	}
 }

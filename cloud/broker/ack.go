@@ -7,7 +7,8 @@ import (
 // acks writes a client's PUBACKs. They are due on the committer's goroutine,
 // which must not wait for a client: so they are queued, and a goroutine that
 // lives only while there are some writes as many as have come together. Their
-// number is bounded by the session's slots and by what the client may repeat.
+// number is bounded by the limit on unanswered requests and by what the client
+// may repeat.
 type acks struct {
 	session *session
 

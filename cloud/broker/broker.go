@@ -41,7 +41,7 @@ type Config struct {
 	ConnectTimeout time.Duration // until a CONNECT is complete; default 5s
 	WriteTimeout   time.Duration // for one write to a client; default 10s
 	HalfOpen       int           // connections of one address without a CONNECT; default 64, from loopback 4096
-	InFlight       int           // shadow requests of one client not yet dealt with; default 64
+	InFlight       int           // unanswered shadow requests of one connection, by the contract; one more is rejected with 429; default 10
 	SessionExpiry  uint32        // seconds a session outlives its connection at most; default 3600
 	Log            *slog.Logger
 	Metrics        prometheus.Registerer // nil: not exported
@@ -53,7 +53,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxConnect, 64<<10)
 	setDefault(&c.ConnectTimeout, 5*time.Second)
 	setDefault(&c.WriteTimeout, 10*time.Second)
-	setDefault(&c.InFlight, 64)
+	setDefault(&c.InFlight, 10)
 	setDefault(&c.SessionExpiry, 3600)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

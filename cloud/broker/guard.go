@@ -7,6 +7,7 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/listeners"
@@ -198,9 +199,9 @@ var _ listeners.Listener = (*guard)(nil)
 
 // session is what the broker knows of a connected client beyond mochi.
 type session struct {
-	client *mqtt.Client
-	conn   *guardedConn
-	who    principal
-	slots  chan struct{} // shadow requests in flight
-	acks   acks
+	client     *mqtt.Client
+	conn       *guardedConn
+	who        principal
+	unanswered atomic.Int32 // shadow requests
+	acks       acks
 }

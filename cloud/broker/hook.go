@@ -2,9 +2,11 @@ package broker
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -56,7 +58,7 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 		h.broker.metrics.refused.WithLabelValues("authentication").Inc()
 		return false
 	}
-	s := &session{client: cl, conn: conn, who: who, slots: make(chan struct{}, h.broker.cfg.InFlight)}
+	s := &session{client: cl, conn: conn, who: who}
 	s.acks.session = s
 	conn.session = s
 	h.broker.sessions.Store(cl, s)
@@ -143,18 +145,19 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	if s == nil {
 		return pk, packets.ErrRejectPacket
 	}
-	ctx := *h.broker.ctx.Load()
-	select {
-	case s.slots <- struct{}{}:
-	case <-ctx.Done():
-		return pk, packets.ErrRejectPacket
+	handle := h.broker.shadows.Handle
+	if s.unanswered.Add(1) > int32(h.broker.cfg.InFlight) {
+		handle = h.broker.throttle
 	}
 	atomic.AddInt64(&h.broker.metrics.inFlight, 1)
+	ctx := *h.broker.ctx.Load()
 	if pk.FixedHeader.Qos == 2 {
-		return pk, h.exactlyOnce(s, topic, pk.Payload)
+		done := make(chan error, 1)
+		handle(ctx, s.who, topic, pk.Payload, func(err error) { done <- err })
+		return pk, h.exactlyOnce(s, <-done)
 	}
 	id, qos := pk.PacketID, pk.FixedHeader.Qos
-	h.broker.shadows.Handle(ctx, s.who, topic, pk.Payload, func(err error) {
+	handle(ctx, s.who, topic, pk.Payload, func(err error) {
 		h.release(s)
 		switch {
 		case err != nil:
@@ -166,12 +169,19 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	return pk, packets.ErrRejectPacket
 }
 
-// exactlyOnce holds the reader until the request is committed and then lets
-// mochi run the handshake of quality of service 2 without delivering anything.
-func (h *hook) exactlyOnce(s *session, topic wire.Topic, body []byte) error {
-	done := make(chan error, 1)
-	h.broker.shadows.Handle(*h.broker.ctx.Load(), s.who, topic, body, func(err error) { done <- err })
-	err := <-done
+// throttle answers a request in the shadow service's place, which is spared it.
+func (b *Broker) throttle(_ context.Context, _ principal, t wire.Topic, body []byte, done func(error)) {
+	b.metrics.refused.WithLabelValues("throttled").Inc()
+	if topic := t.Rejected(); b.Subscribed(topic) {
+		b.Publish(topic, wire.AppendRejected(nil, wire.ErrThrottled, time.Now().Unix(), wire.ClientToken(body)))
+	}
+	done(nil)
+}
+
+// exactlyOnce goes on once the request is committed, for which the reader has
+// waited: it lets mochi run the handshake of quality of service 2 without
+// delivering anything.
+func (h *hook) exactlyOnce(s *session, err error) error {
 	h.release(s)
 	if err != nil {
 		s.acks.fail()
@@ -182,5 +192,5 @@ func (h *hook) exactlyOnce(s *session, topic wire.Topic, body []byte) error {
 
 func (h *hook) release(s *session) {
 	atomic.AddInt64(&h.broker.metrics.inFlight, -1)
-	<-s.slots
+	s.unanswered.Add(-1)
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -130,7 +131,20 @@ func (s *Server) listNamedShadows(c echo.Context) error {
 func contractError(c echo.Context, err error) error {
 	code, message := wire.Rejection(err)
 	c.Response().Header().Set("x-amzn-ErrorType", wire.ErrorName(code))
-	return c.JSON(code, map[string]string{"message": message})
+	return c.JSON(code, struct {
+		Message string `json:"message"`
+		Detail  string `json:"detail,omitempty"`
+	}{message, wire.Detail(err)})
+}
+
+// dataPlane tells whether a path is the contract's rather than our own API's.
+func dataPlane(path string) bool {
+	for _, prefix := range []string{"/things/", "/api/things/", "/topics/", "/retainedMessage"} {
+		if strings.HasPrefix(path, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // fail answers what the router or a middleware refused.
@@ -148,8 +162,17 @@ func (s *Server) fail(err error, c echo.Context) {
 	} else {
 		s.cfg.Log.Error("request failed", "path", c.Path(), "error", err)
 	}
-	problem, _ := json.Marshal(newProblem(status, detail)) // made of strings: can't fail
-	if err := c.Blob(status, "application/problem+json", problem); err != nil {
+	if dataPlane(c.Request().URL.Path) {
+		err = contractError(c, &wire.Error{Code: status, Message: detail})
+	} else {
+		err = c.Blob(status, "application/problem+json", problemText(status, detail))
+	}
+	if err != nil {
 		s.cfg.Log.Debug("answer not written", "error", err)
 	}
+}
+
+func problemText(status int, detail string) []byte {
+	text, _ := json.Marshal(newProblem(status, detail)) // made of strings: can't fail
+	return text
 }

@@ -76,6 +76,9 @@ func problem(err error, conditional bool) error {
 		return newProblem(http.StatusServiceUnavailable, "the request ended before the change was confirmed; it may have happened")
 	}
 	status, detail := wire.Rejection(err)
+	if more := wire.Detail(err); more != "" {
+		detail += ": " + more
+	}
 	p := newProblem(status, detail)
 	var refused *schema.Error
 	if errors.As(err, &refused) {

@@ -40,9 +40,9 @@ func (e *Error) Error() string { return e.Message }
 // RejectionCode implements Coded.
 func (e *Error) RejectionCode() int { return e.Code }
 
-// Rejection maps an error to the contract's code and message. It is the one
-// such mapping, for MQTT and HTTP. What it doesn't know is an internal failure,
-// whose text stays inside.
+// Rejection maps an error to the contract's code and message, word for word,
+// since clients compare it. It is the one such mapping, for MQTT and HTTP. What
+// it doesn't know is an internal failure, whose text stays inside.
 func Rejection(err error) (code int, message string) {
 	var invalid *shadow.InvalidError
 	var limit *shadow.LimitError
@@ -50,13 +50,15 @@ func Rejection(err error) (code int, message string) {
 	switch {
 	case errors.As(err, &coded):
 		return coded.RejectionCode(), coded.Error()
+	case errors.Is(err, shadow.ErrEncoding):
+		return CodeUnsupported, shadow.ErrEncoding.Error()
 	case errors.As(err, &invalid):
-		return CodeInvalidRequest, invalid.Error()
+		return CodeInvalidRequest, invalid.Message
 	case errors.As(err, &limit):
 		if limit.Field == "depth" {
 			return CodeInvalidRequest, "JSON contains too many levels of nesting; maximum is " + strconv.Itoa(limit.Limit)
 		}
-		return CodeTooLarge, "The payload exceeds the maximum size allowed: " + limit.Error()
+		return CodeTooLarge, "The payload exceeds the maximum size allowed"
 	case errors.Is(err, shadow.ErrVersionConflict):
 		return CodeConflict, "Version conflict"
 	case errors.Is(err, shadow.ErrStaleReport):
@@ -69,6 +71,27 @@ func Rejection(err error) (code int, message string) {
 		return CodeInternal, "Internal service failure"
 	}
 }
+
+// Detail says what Rejection's message leaves out, which member or limit it was;
+// "" when there is no more to say.
+func Detail(err error) string {
+	var invalid *shadow.InvalidError
+	var limit *shadow.LimitError
+	var coded Coded
+	switch {
+	case errors.As(err, &coded):
+		return ""
+	case errors.As(err, &invalid):
+		return invalid.Detail
+	case errors.As(err, &limit):
+		return limit.Error()
+	default:
+		return ""
+	}
+}
+
+// ErrThrottled refuses a request because too many of its sender are unanswered.
+var ErrThrottled error = &Error{Code: CodeThrottled, Message: "Too many requests"}
 
 // MessageStale is the message of a report refused for its origin. An agent
 // tells it from a version conflict by this text.
@@ -118,7 +141,8 @@ func ErrorName(code int) string {
 	}
 }
 
-// AppendRejected appends the answer to a rejected MQTT request.
+// AppendRejected appends the answer to a rejected MQTT request. Its detail, when
+// there is one, is the one member that the contract doesn't have.
 func AppendRejected(dst []byte, err error, now int64, token string) []byte {
 	code, message := Rejection(err)
 	dst = append(dst, `{"code":`...)
@@ -127,5 +151,9 @@ func AppendRejected(dst []byte, err error, now int64, token string) []byte {
 	dst = shadow.AppendString(dst, message)
 	dst = append(dst, `,"timestamp":`...)
 	dst = strconv.AppendInt(dst, now, 10)
+	if detail := Detail(err); detail != "" {
+		dst = append(dst, `,"detail":`...)
+		dst = shadow.AppendString(dst, detail)
+	}
 	return appendToken(dst, token)
 }

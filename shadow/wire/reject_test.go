@@ -19,10 +19,12 @@ func TestRejection(t *testing.T) {
 		name    string
 	}{
 		{&shadow.InvalidError{Message: "Missing required node: state"}, 400, "Missing required node: state", "InvalidRequestException"},
-		{&shadow.InvalidError{Message: "Invalid JSON", Detail: "at byte 3"}, 400, "Invalid JSON: at byte 3", "InvalidRequestException"},
+		{&shadow.InvalidError{Message: "Invalid JSON", Detail: "at byte 3"}, 400, "Invalid JSON", "InvalidRequestException"},
 		{&shadow.LimitError{Field: "depth", Limit: 8, Got: 9}, 400, "JSON contains too many levels of nesting; maximum is 8", "InvalidRequestException"},
-		{&shadow.LimitError{Field: "state", Limit: 8192, Got: 8193}, 413, "The payload exceeds the maximum size allowed: state is 8193, the limit is 8192", "RequestEntityTooLargeException"},
-		{&shadow.LimitError{Field: "body", Limit: 10, Got: 11}, 413, "The payload exceeds the maximum size allowed: body is 11, the limit is 10", "RequestEntityTooLargeException"},
+		{&shadow.LimitError{Field: "state", Limit: 8192, Got: 8193}, 413, "The payload exceeds the maximum size allowed", "RequestEntityTooLargeException"},
+		{&shadow.LimitError{Field: "body", Limit: 10, Got: 11}, 413, "The payload exceeds the maximum size allowed", "RequestEntityTooLargeException"},
+		{shadow.ErrEncoding, 415, "Unsupported documented encoding; supported encoding is UTF-8", "UnsupportedDocumentEncodingException"},
+		{wire.ErrThrottled, 429, "Too many requests", "ThrottlingException"},
 		{shadow.ErrVersionConflict, 409, "Version conflict", "ConflictException"},
 		{shadow.ErrStaleReport, 409, "Stale report", "ConflictException"},
 		{shadow.ErrNotFound, 404, "No shadow exists", "ResourceNotFoundException"},
