@@ -122,13 +122,13 @@ func grouping(by string) (func(*row) (text, bool), error) {
 	if by == "" {
 		return nil, nil
 	}
-	s, err := ParseSelector(quoted(by, func(rune) bool { return false }))
-	if err != nil || len(s) != 1 {
+	field, name, err := (&parser{text: by}).fieldOf(by, 0)
+	if err != nil {
 		return nil, &GroupError{By: by}
 	}
-	switch s[0].Field {
+	switch field {
 	case Component, Phase, Site, Fault, Label:
-		return getter(s[0]), nil
+		return getter(Requirement{Field: field, Name: name}), nil
 	case Kind:
 		names := [len(kinds)]text{}
 		for i, k := range kinds {
