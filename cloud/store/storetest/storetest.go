@@ -31,6 +31,7 @@ func Run(t *testing.T, open Open) {
 		{"OrderPerThing", orderPerThing},
 		{"Scan", scan},
 		{"Things", things},
+		{"OddNames", oddNames},
 		{"Concurrent", concurrent},
 		{"DataIsTheCallers", dataIsTheCallers},
 	} {
@@ -173,7 +174,7 @@ func scan(t *testing.T, s store.Store) {
 		}
 		for i, r := range got {
 			if r.Key != tt.want[i] || string(r.Data) != r.Key.Thing+"/"+r.Key.Shadow {
-				t.Errorf("from %q: record %d is %q", tt.from, i, r)
+				t.Errorf("from %q: record %d is %q: %q", tt.from, i, r.Key, r.Data)
 			}
 		}
 	}
@@ -191,6 +192,25 @@ func things(t *testing.T, s store.Store) {
 	got, err = s.Things(context.Background(), "b", 2)
 	if err != nil || fmt.Sprint(got) != "[b b:1]" {
 		t.Errorf("from b: got %v, %v", got, err)
+	}
+}
+
+// Names are anything but NUL.
+func oddNames(t *testing.T, s store.Store) {
+	names := []string{"%", "%7D", "a}b", "a}c", "{", "{a}", "}", "}{", "台区"}
+	for _, name := range names {
+		Put(t, s, record(name, "", name), record(name, name, "named "+name), record(name, "}:"+name, ""))
+	}
+	for _, name := range names {
+		if load(t, s, name, "") != name || load(t, s, name, name) != "named "+name {
+			t.Errorf("%q is mistaken for another", name)
+		}
+	}
+	if got, err := s.Things(context.Background(), "", 100); err != nil || fmt.Sprint(got) != fmt.Sprint(names) {
+		t.Errorf("things %q, %v", got, err)
+	}
+	if got, err := s.Scan(context.Background(), store.Key{}, 100); err != nil || len(got) != 3*len(names) {
+		t.Errorf("%d records, %v", len(got), err)
 	}
 }
 

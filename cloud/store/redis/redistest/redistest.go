@@ -1,0 +1,229 @@
+// Package redistest runs real Redis servers for tests: one, or a cluster of
+// six, on free ports of loopback, with an append-only file synced at every
+// write, in the test's own directory. It is imported by tests only. It never
+// uses a server that it didn't start, and never skips: without redis-server a
+// test fails and says what to install.
+package redistest
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is how long a server may take to do what it is asked.
+const patience = 30 * time.Second
+
+// Server is one redis-server.
+type Server struct {
+	Port int
+
+	t    testing.TB
+	dir  string
+	args []string
+	cmd  *exec.Cmd
+	done chan struct{}
+}
+
+// Start starts a server, which ends with the test. More arguments are its
+// configuration, as redis-server takes them.
+func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	s := &Server{Port: freePort(t), t: t, dir: t.TempDir(), args: args}
+	t.Cleanup(s.Kill)
+	s.Again()
+	return s
+}
+
+func tool(t testing.TB, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatalf("%s is needed: run .ci/deps test: %v", name, err)
+	}
+	return path
+}
+
+// freePort returns a port that was free a moment ago and leaves room for the
+// cluster's bus, which listens 10000 higher.
+func freePort(t testing.TB) int {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		l.Close()
+		if port < 50000 {
+			return port
+		}
+	}
+	t.Fatal("no free port")
+	return 0
+}
+
+// Address is host:port of the server.
+func (s *Server) Address() string { return "127.0.0.1:" + strconv.Itoa(s.Port) }
+
+// URL is what the store's adapter takes; every call names another prefix, so
+// that tests can share a server.
+func (s *Server) URL(prefix string) string { return "redis://" + s.Address() + "/0?prefix=" + prefix }
+
+// Again starts a server that was killed, on the same port with the same data.
+func (s *Server) Again() {
+	s.t.Helper()
+	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer log.Close()
+	args := append([]string{
+		"--port", strconv.Itoa(s.Port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "",
+		"--appendonly", "yes", "--appendfsync", "always", "--daemonize", "no",
+	}, s.args...)
+	s.cmd = exec.Command(tool(s.t, "redis-server"), args...)
+	s.cmd.Stdout, s.cmd.Stderr = log, log
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	done, cmd := make(chan struct{}), s.cmd
+	s.done = done
+	go func() {
+		_ = cmd.Wait()
+		close(done)
+	}()
+	s.await("PING", func(answer string) bool { return answer == "PONG" })
+}
+
+// Kill ends the server at whatever it is doing.
+func (s *Server) Kill() {
+	_ = s.cmd.Process.Kill()
+	<-s.done
+}
+
+// Pause stops the server without closing its connections, Resume lets it go on.
+func (s *Server) Pause() { _ = s.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Resume lets a paused server go on.
+func (s *Server) Resume() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
+
+// Do sends the server a command through redis-cli and returns the answer.
+func (s *Server) Do(args ...string) string {
+	out, err := exec.Command(tool(s.t, "redis-cli"), append([]string{"-p", strconv.Itoa(s.Port)}, args...)...).CombinedOutput()
+	if err != nil {
+		return "error: " + err.Error() + ": " + string(out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// await asks until the answer is as wanted.
+func (s *Server) await(command string, ok func(string) bool) {
+	s.t.Helper()
+	deadline := time.Now().Add(patience)
+	for tick := time.NewTicker(20 * time.Millisecond); ; <-tick.C {
+		answer := s.Do(strings.Fields(command)...)
+		if ok(answer) {
+			tick.Stop()
+			return
+		}
+		select {
+		case <-s.done:
+			s.t.Fatalf("redis-server ended: %s", s.log())
+		default:
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("redis-server %s: %s: %s", command, answer, s.log())
+		}
+	}
+}
+
+func (s *Server) log() string {
+	b, _ := os.ReadFile(filepath.Join(s.dir, "log"))
+	if i := len(b) - 2000; i > 0 {
+		b = b[i:]
+	}
+	return string(bytes.TrimSpace(b))
+}
+
+// Cluster is three masters with a replica each.
+type Cluster struct {
+	Servers []*Server
+	t       testing.TB
+}
+
+// StartCluster starts a cluster that notices a dead master within a second or
+// two, and waits until every member knows all slots.
+func StartCluster(t testing.TB) *Cluster {
+	t.Helper()
+	c := &Cluster{t: t}
+	args := []string{"--cluster", "create"}
+	for range 6 {
+		s := Start(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no",
+			"--repl-diskless-sync-delay", "0")
+		c.Servers = append(c.Servers, s)
+		args = append(args, s.Address())
+	}
+	args = append(args, "--cluster-replicas", "1", "--cluster-yes")
+	if out, err := exec.Command(tool(t, "redis-cli"), args...).CombinedOutput(); err != nil {
+		t.Fatalf("redis-cli %v: %v: %s", args, err, out)
+	}
+	for _, s := range c.Servers {
+		s.await("CLUSTER INFO", func(answer string) bool {
+			return strings.Contains(answer, "cluster_state:ok") && strings.Contains(answer, "cluster_known_nodes:6")
+		})
+		s.await("INFO replication", func(answer string) bool {
+			return strings.Contains(answer, "role:master") && strings.Contains(answer, "state=online") || strings.Contains(answer, "master_link_status:up")
+		})
+	}
+	return c
+}
+
+// URL is what the store's adapter takes.
+func (c *Cluster) URL(prefix string) string {
+	var hosts []string
+	for _, s := range c.Servers {
+		hosts = append(hosts, s.Address())
+	}
+	return fmt.Sprintf("redis+cluster://%s/?prefix=%s", strings.Join(hosts, ","), prefix)
+}
+
+// Masters returns the servers that are masters now.
+func (c *Cluster) Masters() (masters []*Server) {
+	for _, s := range c.Servers {
+		if strings.HasPrefix(s.Do("ROLE"), "master") {
+			masters = append(masters, s)
+		}
+	}
+	return masters
+}
+
+// AwaitMasters waits until the servers but the given one, which was killed, have
+// agreed on n masters that have all slots.
+func (c *Cluster) AwaitMasters(n int, but *Server) {
+	c.t.Helper()
+	for _, s := range c.Servers {
+		if s == but {
+			continue
+		}
+		s.await("CLUSTER INFO", func(answer string) bool {
+			return strings.Contains(answer, "cluster_state:ok") && strings.Contains(answer, "cluster_slots_ok:16384")
+		})
+	}
+	deadline := time.Now().Add(patience)
+	for tick := time.NewTicker(50 * time.Millisecond); len(c.Masters()) < n; <-tick.C {
+		if time.Now().After(deadline) {
+			tick.Stop()
+			c.t.Fatalf("%d masters, want %d", len(c.Masters()), n)
+		}
+	}
+}

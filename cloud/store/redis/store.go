@@ -1,0 +1,155 @@
+package redis
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"gnomon/cloud/store"
+)
+
+// Config says where the store is. Zero fields have the defaults given.
+type Config struct {
+	URL      string
+	Queue    int           // change sets waiting; default 4096
+	RetryFor time.Duration // how long a commit is tried again while the server is away; default 2s
+	Log      *slog.Logger
+}
+
+// Store is a shared store.Store on Redis. Run commits; until it runs, Submit
+// only queues.
+type Store struct {
+	keys     keys
+	log      *slog.Logger
+	retryFor time.Duration
+	client   goredis.UniversalClient // reads, and writes that may be done twice
+	commits  goredis.UniversalClient // the committer's
+	known    known                   // the committer's
+
+	run   [8]byte       // tells the tokens of this store from those of others
+	last  atomic.Uint64 // token given last
+	queue chan *change
+	stop  chan struct{} // closed when Run ends
+	gate  sync.RWMutex  // held by Submit while it queues, so that Run can tell when nobody does any more
+	away  atomic.Pointer[error]
+}
+
+// Open connects to the server and checks that it can be used.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	if cfg.Queue == 0 {
+		cfg.Queue = 4096
+	}
+	if cfg.RetryFor == 0 {
+		cfg.RetryFor = 2 * time.Second
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	a, err := parseURL(cfg.URL)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	s := &Store{
+		keys: keys{a.prefix}, log: cfg.Log, retryFor: cfg.RetryFor, client: a.make(false), commits: a.make(true),
+		queue: make(chan *change, cfg.Queue), stop: make(chan struct{}),
+	}
+	if _, err := rand.Read(s.run[:]); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	if err := s.checkServer(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("store: %w", err), s.Close())
+	}
+	if err := s.checkFormat(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("store: %w", err), s.Close())
+	}
+	return s, nil
+}
+
+// The value of a record: Sum (8 bytes), token of the write (16), data.
+const (
+	sumSize   = 8
+	tokenSize = 16
+	headSize  = sumSize + tokenSize
+)
+
+func value(sum store.Sum, token, data []byte) []byte {
+	v := make([]byte, 0, headSize+len(data))
+	v = binary.BigEndian.AppendUint64(v, uint64(sum))
+	v = append(v, token...)
+	return append(v, data...)
+}
+
+// Load implements store.Store.
+func (s *Store) Load(ctx context.Context, key store.Key) ([]byte, error) {
+	v, err := s.client.Get(ctx, s.keys.record(key)).Bytes()
+	if errors.Is(err, goredis.Nil) {
+		return nil, store.ErrNotFound
+	}
+	if err == nil && len(v) < headSize {
+		err = errors.New("not a record")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load %s/%s: %w", key.Thing, key.Shadow, err)
+	}
+	return v[headSize:], nil
+}
+
+// Submit implements store.Store.
+func (s *Store) Submit(ctx context.Context, records []store.Record, done func(error)) error {
+	c := s.prepare(records, done)
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	select {
+	case <-s.stop:
+		return store.ErrClosed
+	default:
+	}
+	select {
+	case s.queue <- c:
+		return nil
+	case <-s.stop:
+		return store.ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Err tells why the last exchange with the server failed; nil when it didn't.
+// The store goes on by itself when the server is back.
+func (s *Store) Err() error {
+	if p := s.away.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// note keeps what Err tells.
+func (s *Store) note(err error) {
+	if err == nil {
+		if s.away.Swap(nil) != nil {
+			s.log.Info("redis is back")
+		}
+		return
+	}
+	if s.away.Swap(&err) == nil {
+		s.log.Warn("redis is away", "error", err)
+	}
+}
+
+// Close closes the connections. Run must have ended, or never begun.
+func (s *Store) Close() error { return errors.Join(s.client.Close(), s.commits.Close()) }
+
+// Client is the connection to the server, for what else the replicas have to
+// tell each other through it.
+func (s *Store) Client() goredis.UniversalClient { return s.client }
+
+// Prefix comes before all keys and channels.
+func (s *Store) Prefix() string { return s.keys.prefix }

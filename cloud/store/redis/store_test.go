@@ -1,0 +1,55 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"gnomon/cloud/store"
+	"gnomon/cloud/store/redis/redistest"
+	"gnomon/cloud/store/storetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var ctx = context.Background()
+
+var prefixes atomic.Int64
+
+// empty returns a URL under which there is nothing yet.
+func empty(url func(string) string) string { return url(fmt.Sprint("test", prefixes.Add(1))) }
+
+// running opens a store and runs it until the test ends.
+func running(t testing.TB, cfg Config) *Store {
+	t.Helper()
+	s, err := Open(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(run) }()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func suite(t *testing.T, url func(string) string) {
+	storetest.Run(t, func(t *testing.T) store.Store { return running(t, Config{URL: empty(url)}) })
+	storetest.RunShared(t, func(t *testing.T) (a, b store.Store) {
+		u := empty(url)
+		return running(t, Config{URL: u}), running(t, Config{URL: u, Queue: 4})
+	})
+}
+
+func TestConformance(t *testing.T) { suite(t, redistest.Start(t).URL) }
+
+func TestConformanceCluster(t *testing.T) { suite(t, redistest.StartCluster(t).URL) }
