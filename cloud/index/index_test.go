@@ -27,6 +27,7 @@ type world struct {
 	onScan func()
 	tell   func(store.Key, *shadow.Document, uint64)
 	commit uint64
+	stored [][]byte // of the benchmarks
 }
 
 func newWorld() *world {
