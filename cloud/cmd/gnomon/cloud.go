@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"runtime/debug"
@@ -138,7 +139,7 @@ func (cfg *cloudConfig) run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
-	shadows, err := twin.New(twin.Config{Store: db, Publisher: mqtt, Limits: limits, CacheBytes: cfg.CacheMiB << 20, Log: log, Metrics: metrics})
+	shadows, err := twin.New(twin.Config{Store: db, Publisher: mqtt, Limits: limits, CacheBytes: cfg.CacheMiB << 20, CacheCount: math.MaxInt32, Log: log, Metrics: metrics})
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
