@@ -13,8 +13,11 @@ import "strings"
 // What is taken from patch is copied out of its text, so that a document never
 // keeps a request's buffer alive.
 func Merge(base, patch *Value, stamp int64) *Value {
-	if base.Kind() == Object && patch.Kind() == Object {
+	switch k := patch.Kind(); {
+	case k == Object && base.Kind() == Object:
 		return mergeObjects(base, patch, stamp)
+	case (k == String || k == Number) && base.Kind() == k && base.text == patch.text:
+		return newValue(k, stamp, base.text, nil) // said again: only the stamp is new
 	}
 	return adopt(patch, stamp, false)
 }
@@ -24,7 +27,7 @@ func mergeObjects(base, patch *Value, stamp int64) *Value {
 	if len(patch.members) == 0 {
 		return base
 	}
-	out := make([]Member, 0, len(base.members)+len(patch.members))
+	out := make([]Member, 0, union(base.members, patch.members))
 	b, p := base.members, patch.members
 	for len(b) > 0 && len(p) > 0 {
 		switch c := strings.Compare(b[0].Key, p[0].Key); {
@@ -44,6 +47,24 @@ func mergeObjects(base, patch *Value, stamp int64) *Value {
 		out = appendNew(out, m, stamp)
 	}
 	return newValue(Object, 0, "", out)
+}
+
+// union returns how many keys two lists have. Room for more would be kept as
+// long as the document.
+func union(a, b []Member) int {
+	n := len(a) + len(b)
+	for len(a) > 0 && len(b) > 0 {
+		switch c := strings.Compare(a[0].Key, b[0].Key); {
+		case c < 0:
+			a = a[1:]
+		case c > 0:
+			b = b[1:]
+		default:
+			n--
+			a, b = a[1:], b[1:]
+		}
+	}
+	return n
 }
 
 func appendNew(out []Member, m Member, stamp int64) []Member {
