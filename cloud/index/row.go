@@ -114,16 +114,7 @@ func factsOf(key store.Key, d *shadow.Document) facts {
 		return f
 	}
 	f.status = schema.StatusOf(key.Shadow, d)
-	switch k, _ := schema.KindOf(key.Shadow); k {
-	case schema.KindNode:
-		if schema.IsNode(d) {
-			f.kind = node
-		}
-	case schema.KindApplication:
-		f.kind = application
-	case schema.KindPolicy:
-		f.kind = policy
-	}
+	f.kind = kindOf(key.Shadow, schema.IsNode(d))
 	if !f.status.Converged {
 		f.since = pendingSince(d, f.status)
 	}

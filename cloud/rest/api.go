@@ -60,6 +60,10 @@ type ItemInput struct {
 type MatchInput struct {
 	IfMatch string `header:"If-Match" doc:"change only this version, an ETag as given"`
 	DryRun  string `query:"dryRun" enum:"server" doc:"check everything and change nothing"`
+	// The middleware looks at it.
+	IdempotencyKey string `header:"Idempotency-Key" maxLength:"255" doc:"the same request under the same key is done once and answered the same for 24 hours; another request under it is refused with 422. What is kept is bounded, and lost when the server ends"`
+
+	ContentType string `header:"Content-Type" hidden:"true"`
 }
 
 // BodyInput is a body that is read by us.
@@ -97,6 +101,7 @@ func (s *Server) registerResources() {
 			o.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": object}}
 			if method == http.MethodPatch {
 				o.RequestBody.Content["application/merge-patch+json"] = object
+				o.RequestBody.Content[jsonPatchType] = &huma.MediaType{Schema: jsonPatchSchema()}
 			}
 		}
 		return o
@@ -113,7 +118,7 @@ func (s *Server) registerResources() {
 	huma.Register(s.api, op(http.MethodPut, "/{node}", "putNode", "Set what is desired of a node"), func(ctx context.Context, in *nodeWrite) (*resourceOutput, error) {
 		return s.put(ctx, in.key(), in.MatchInput, in.RawBody)
 	})
-	patch := op(http.MethodPatch, "/{node}", "patchNode", "Change what is desired of a node (RFC 7396)")
+	patch := op(http.MethodPatch, "/{node}", "patchNode", "Change what is desired of a node (RFC 7396 or RFC 6902)")
 	huma.Register(s.api, patch, func(ctx context.Context, in *nodeWrite) (*resourceOutput, error) {
 		return s.patch(ctx, in.key(), in.MatchInput, in.RawBody)
 	})
@@ -160,7 +165,7 @@ func (s *Server) registerCollection(c collection, op func(method, path, id, summ
 	huma.Register(s.api, op(http.MethodPut, one, "put-"+c.singular, "Set what is desired of "+article+c.singular), func(ctx context.Context, in *write) (*resourceOutput, error) {
 		return s.put(ctx, in.key(c.prefix), in.MatchInput, in.RawBody)
 	})
-	huma.Register(s.api, op(http.MethodPatch, one, "patch-"+c.singular, "Change what is desired of "+article+c.singular+" (RFC 7396)"), func(ctx context.Context, in *write) (*resourceOutput, error) {
+	huma.Register(s.api, op(http.MethodPatch, one, "patch-"+c.singular, "Change what is desired of "+article+c.singular+" (RFC 7396 or RFC 6902)"), func(ctx context.Context, in *write) (*resourceOutput, error) {
 		return s.patch(ctx, in.key(c.prefix), in.MatchInput, in.RawBody)
 	})
 	huma.Register(s.api, op(http.MethodDelete, one, "delete-"+c.singular, "Remove "+article+c.singular), func(ctx context.Context, in *remove) (*deleteOutput, error) {
@@ -177,7 +182,10 @@ func (i ItemInput) key(prefix string) store.Key {
 	return store.Key{Thing: i.Node, Shadow: prefix + i.Name}
 }
 
-func (s *Server) listNodes(ctx context.Context, in *ListInput) (*listOutput, error) {
+func (s *Server) listNodes(ctx context.Context, in *NodesInput) (*listOutput, error) {
+	if in.Selector != "" || in.MinVersion != "" {
+		return s.selectNodes(ctx, in)
+	}
 	after, err := parseContinue(in.Continue)
 	if err != nil {
 		return nil, err

@@ -8,13 +8,10 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
 	"github.com/labstack/echo/v4"
 
 	"gnomon/cloud/twin"
 )
-
-const eventsPath = "/v1/events"
 
 // heartbeat is how often an idle stream says that it lives.
 const heartbeat = 15 * time.Second
@@ -22,32 +19,29 @@ const heartbeat = 15 * time.Second
 // events streams what changes (server-sent events, WHATWG HTML 9.2). It resumes
 // after Last-Event-ID, and answers 410 when that event is no longer kept.
 func (s *Server) events(c echo.Context) error {
-	after := c.Request().Header.Get("Last-Event-ID")
-	if q := c.QueryParam("after"); q != "" {
-		after = q
+	leave, err := s.enter()
+	if err != nil {
+		return err
 	}
-	ctx, cancel := context.WithCancel(c.Request().Context())
+	defer leave()
+	ctx, cancel := s.untilClosing(c.Request().Context())
 	defer cancel()
-	go func() {
-		select {
-		case <-s.closing:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	sub, err := s.cfg.Shadows.Watch(s.principal(ctx), after)
+	wants, err := s.wanted(c)
+	if err != nil {
+		return refuse(c, err)
+	}
+	sub, err := s.cfg.Shadows.Watch(s.principal(ctx), resumeAfter(c))
 	if errors.Is(err, twin.ErrEventGone) {
 		return echo.NewHTTPError(http.StatusGone, "that event is no longer kept; read the shadows again and watch without Last-Event-ID")
 	}
 	if err != nil {
-		return problem(err, false)
+		return refuse(c, problem(err, false))
 	}
 	w := c.Response()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
-	stream := eventStream{w: w, control: http.NewResponseController(w), thing: c.QueryParam("thing"), shadow: c.QueryParam("shadow")}
-	stream.anyShadow = !c.QueryParams().Has("shadow")
+	stream := eventStream{w: w, control: http.NewResponseController(w), wants: wants}
 	if err := stream.control.SetReadDeadline(time.Time{}); err != nil { // the server's limit is for requests, not for streams
 		return err
 	}
@@ -59,11 +53,9 @@ func (s *Server) events(c echo.Context) error {
 }
 
 type eventStream struct {
-	w         http.ResponseWriter
-	control   *http.ResponseController
-	thing     string // only this one, unless ""
-	shadow    string // only this one, unless anyShadow
-	anyShadow bool
+	w       http.ResponseWriter
+	control *http.ResponseController
+	wants   func(twin.Event) bool
 }
 
 // write sends a piece. A client that doesn't take it within the time is let go.
@@ -100,29 +92,7 @@ func (e *eventStream) follow(ctx context.Context, sub *twin.Subscription) {
 	}
 }
 
-func (e *eventStream) wants(event twin.Event) bool {
-	return (e.thing == "" || e.thing == event.Thing) && (e.anyShadow || e.shadow == event.Shadow)
-}
-
 func frame(event twin.Event) string {
 	data, _ := json.Marshal(event) // strings and numbers: can't fail
 	return fmt.Sprintf("id: %s\nevent: %s\ndata: %s\n\n", event.ID, event.Kind, data)
-}
-
-// documentEvents describes the stream, which huma doesn't serve, in the OpenAPI document.
-func (s *Server) documentEvents() {
-	text := &huma.Schema{Type: huma.TypeString}
-	s.api.OpenAPI().AddOperation(&huma.Operation{
-		Method: http.MethodGet, Path: eventsPath, OperationID: "watch", Summary: "Follow changes of shadows",
-		Parameters: []*huma.Param{
-			{Name: "thing", In: "query", Schema: text, Description: "only of this thing"},
-			{Name: "shadow", In: "query", Schema: text, Description: "only of this shadow; empty is the classic one"},
-			{Name: "after", In: "query", Schema: text, Description: "as Last-Event-ID"},
-			{Name: "Last-Event-ID", In: "header", Schema: text, Description: "resume after this event"},
-		},
-		Responses: map[string]*huma.Response{
-			"200": {Description: "server-sent events", Content: map[string]*huma.MediaType{"text/event-stream": {Schema: text}}},
-			"410": {Description: "that event is no longer kept: read the shadows again and watch anew"},
-		},
-	})
 }

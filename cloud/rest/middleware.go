@@ -75,7 +75,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		s.metrics.requests.WithLabelValues(methodLabel(c.Request().Method), route, fmt.Sprintf("%dxx", status/100)).Inc()
 		took := time.Since(started)
-		if route != eventsPath {
+		if !streaming(route) {
 			s.metrics.seconds.WithLabelValues(route).Observe(took.Seconds())
 		}
 		s.cfg.Log.Debug("request", "id", c.Response().Header().Get(requestID), "method", c.Request().Method,
@@ -155,7 +155,7 @@ func (s *Server) decodePath(next echo.HandlerFunc) echo.HandlerFunc {
 func (s *Server) limit(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
-		if r.URL.Path == eventsPath {
+		if streaming(r.URL.Path) {
 			return next(c)
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), s.cfg.Timeout)

@@ -2,10 +2,12 @@ package rest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/labstack/echo/v4"
 
 	"gnomon/schema"
 	"gnomon/shadow"
@@ -35,6 +37,9 @@ func (p *Problem) Error() string { return p.Detail }
 
 // GetStatus implements huma.StatusError.
 func (p *Problem) GetStatus() int { return p.Status }
+
+// RejectionCode implements wire.Coded, for problems found while a change is worked out.
+func (p *Problem) RejectionCode() int { return p.Status }
 
 // ContentType implements huma.ContentTypeFilter.
 func (p *Problem) ContentType(string) string { return "application/problem+json" }
@@ -75,6 +80,10 @@ func problem(err error, conditional bool) error {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return newProblem(http.StatusServiceUnavailable, "the request ended before the change was confirmed; it may have happened")
 	}
+	var already *Problem
+	if errors.As(err, &already) {
+		return already
+	}
 	status, detail := wire.Rejection(err)
 	if more := wire.Detail(err); more != "" {
 		detail += ": " + more
@@ -87,6 +96,19 @@ func problem(err error, conditional bool) error {
 		}
 	}
 	return p
+}
+
+// refuse answers a problem where huma doesn't.
+func refuse(c echo.Context, err error) error {
+	var p *Problem
+	if !errors.As(err, &p) {
+		return err
+	}
+	text, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	return c.Blob(p.Status, "application/problem+json", text)
 }
 
 // humaError makes huma's own refusals problems of ours.

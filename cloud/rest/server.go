@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"gnomon/cloud/identity"
+	"gnomon/cloud/index"
 	"gnomon/cloud/store"
 	"gnomon/cloud/twin"
 	"gnomon/shadow"
@@ -35,11 +36,21 @@ type Writer interface {
 	Update(ctx context.Context, p identity.Principal, key store.Key, u *shadow.Update) (*shadow.Document, error)
 	ReplaceDesired(ctx context.Context, p identity.Principal, key store.Key, desired *shadow.Value, expect *uint64) (*shadow.Document, bool, error)
 	Delete(ctx context.Context, p identity.Principal, key store.Key, expect *uint64) (*shadow.Document, error)
+	EditDesired(ctx context.Context, p identity.Principal, key store.Key, e twin.Edit) (*shadow.Document, error)
 }
 
 // Watcher is where events come from.
 type Watcher interface {
 	Watch(p identity.Principal, after string) (*twin.Subscription, error)
+	EventID(position uint64) string
+}
+
+// Finder is the index of shadows as HTTP sees it.
+type Finder interface {
+	List(ctx context.Context, p identity.Principal, q index.Query) (*index.Page, error)
+	Count(ctx context.Context, p identity.Principal, q index.Counting) (*index.Counts, error)
+	Filter(s index.Selector) (index.Filter, error)
+	Wait(ctx context.Context, key store.Key, version uint64) error
 }
 
 // Shadows is the shadow service as HTTP sees it.
@@ -53,6 +64,7 @@ type Shadows interface {
 type Config struct {
 	Address string // host:port to listen on
 	Shadows Shadows
+	Index   Finder        // nil: questions across nodes are refused
 	Ready   func() error  // why the cloud can't serve; nil when it can
 	Limits  shadow.Limits // default shadow.DefaultLimits
 	Timeout time.Duration // of one request, events excepted; default 30s
@@ -69,6 +81,8 @@ type Server struct {
 	listener net.Listener
 	metrics  metrics
 	closing  chan struct{} // closed when Run ends: event streams end with it
+	streams  chan struct{} // a place in it is leave to stream events
+	answers  *answers
 }
 
 // New returns a server that doesn't listen yet.
@@ -89,10 +103,11 @@ func New(cfg Config) *Server {
 		cfg.Ready = func() error { return nil }
 	}
 	s := &Server{cfg: cfg, echo: echo.New(), metrics: newMetrics(cfg.Metrics), closing: make(chan struct{})}
+	s.streams, s.answers = make(chan struct{}, maxStreams), newAnswers(time.Now)
 	s.echo.HideBanner, s.echo.HidePort = true, true
 	s.echo.Logger.SetOutput(io.Discard) // what is worth saying goes to cfg.Log
 	s.echo.HTTPErrorHandler = s.fail
-	s.echo.Pre(s.identify, s.observe, s.contain, s.guard, s.decodePath, s.limit)
+	s.echo.Pre(s.identify, s.observe, s.contain, s.guard, s.decodePath, s.limit, s.idempotent)
 	s.api = humaecho.NewV4(s.echo, apiConfig())
 	s.routes()
 	return s
@@ -105,6 +120,7 @@ func (s *Server) routes() {
 	e.DELETE("/things/:thing/shadow", s.deleteShadow)
 	e.GET("/api/things/shadow/ListNamedShadowsForThing/:thing", s.listNamedShadows)
 	e.GET(eventsPath, s.events)
+	e.GET(watchPath, s.watch)
 	e.GET("/livez", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
 	e.GET("/readyz", func(c echo.Context) error {
 		if err := s.cfg.Ready(); err != nil {
@@ -114,6 +130,7 @@ func (s *Server) routes() {
 	})
 	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(s.cfg.Metrics, promhttp.HandlerOpts{})))
 	s.registerResources()
+	s.registerQueries()
 	s.documentEvents()
 }
 

@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"errors"
+	"mime"
 	"net/http"
 	"slices"
 
@@ -42,8 +43,8 @@ func (s *Server) put(ctx context.Context, key store.Key, in MatchInput, body []b
 		return nil, err
 	}
 	if in.DryRun != "" {
-		return s.dryRun(ctx, key, expect, func(d *shadow.Document) *shadow.Update {
-			return &shadow.Update{Desired: shadow.Section{Present: true, Patch: desired, Replace: true}}
+		return s.dryRun(ctx, key, expect, func(*shadow.Document) (*shadow.Update, error) {
+			return &shadow.Update{Desired: shadow.Section{Present: true, Patch: desired, Replace: true}}, nil
 		})
 	}
 	d, changed, err := s.cfg.Shadows.ReplaceDesired(ctx, s.principal(ctx), key, desired, expect)
@@ -57,8 +58,12 @@ func (s *Server) put(ctx context.Context, key store.Key, in MatchInput, body []b
 	return out, nil
 }
 
-// patch merges the body into the desired section of what exists.
+// patch merges the body into the desired section of what exists, or applies it
+// as a JSON Patch if that is its type.
 func (s *Server) patch(ctx context.Context, key store.Key, in MatchInput, body []byte) (*resourceOutput, error) {
+	if kind, _, err := mime.ParseMediaType(in.ContentType); err == nil && kind == jsonPatchType {
+		return s.patchJSON(ctx, key, in, body)
+	}
 	expect, err := parseETag(in.IfMatch)
 	if err != nil {
 		return nil, err
@@ -69,7 +74,7 @@ func (s *Server) patch(ctx context.Context, key store.Key, in MatchInput, body [
 	}
 	u := &shadow.Update{Desired: shadow.Section{Present: true, Patch: desired}, Version: expect}
 	if in.DryRun != "" {
-		return s.dryRun(ctx, key, expect, func(*shadow.Document) *shadow.Update { return u })
+		return s.dryRun(ctx, key, expect, func(*shadow.Document) (*shadow.Update, error) { return u, nil })
 	}
 	if _, err := s.get(ctx, key); err != nil {
 		return nil, err
@@ -82,7 +87,7 @@ func (s *Server) patch(ctx context.Context, key store.Key, in MatchInput, body [
 }
 
 // dryRun answers what a write would lead to, or how it would be refused.
-func (s *Server) dryRun(ctx context.Context, key store.Key, expect *uint64, update func(*shadow.Document) *shadow.Update) (*resourceOutput, error) {
+func (s *Server) dryRun(ctx context.Context, key store.Key, expect *uint64, update func(*shadow.Document) (*shadow.Update, error)) (*resourceOutput, error) {
 	d, err := s.cfg.Shadows.Get(ctx, s.principal(ctx), key)
 	if err != nil && !errors.Is(err, shadow.ErrNotFound) {
 		return nil, problem(err, false)
@@ -98,7 +103,10 @@ func (s *Server) dryRun(ctx context.Context, key store.Key, expect *uint64, upda
 	if d != nil {
 		now = d.Timestamp
 	}
-	u := update(d)
+	u, err := update(d)
+	if err != nil {
+		return nil, problem(err, false)
+	}
 	u.Version = nil
 	next, err := d.Apply(u, now, s.cfg.Limits)
 	if err == nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 
 	"gnomon/cli/settings"
 	"gnomon/cloud/broker"
+	"gnomon/cloud/index"
 	"gnomon/cloud/rest"
 	"gnomon/cloud/store/pebble"
 	"gnomon/cloud/twin"
@@ -139,19 +141,22 @@ func (cfg *cloudConfig) run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
-	shadows, err := twin.New(twin.Config{Store: db, Publisher: mqtt, Limits: limits, CacheBytes: cfg.CacheMiB << 20, CacheCount: math.MaxInt32, Log: log, Metrics: metrics})
+	found := index.New(index.Config{Store: db, Log: log, Metrics: metrics})
+	shadows, err := twin.New(twin.Config{Store: db, Committed: found.Committed, Publisher: mqtt, Limits: limits, CacheBytes: cfg.CacheMiB << 20, CacheCount: math.MaxInt32, Log: log, Metrics: metrics})
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
 	mqtt.SetShadows(shadows)
-	api := rest.New(rest.Config{Address: cfg.HTTP, Shadows: shadows, Ready: db.Err, Limits: limits, Local: cfg.Dev, Log: log, Metrics: metrics})
-	return cfg.serve(ctx, log, parts{db, mqtt, api})
+	found.SetDocuments(shadows)
+	api := rest.New(rest.Config{Address: cfg.HTTP, Shadows: shadows, Index: found, Ready: func() error { return cmp.Or(db.Err(), found.Ready()) }, Limits: limits, Local: cfg.Dev, Log: log, Metrics: metrics})
+	return cfg.serve(ctx, log, parts{db, mqtt, api, found})
 }
 
 type parts struct {
 	db   *pebble.Store
 	mqtt *broker.Broker
 	api  *rest.Server
+	find *index.Index
 }
 
 // serve binds both addresses before anything runs, and closes the store last.
@@ -173,6 +178,7 @@ func (cfg *cloudConfig) serve(ctx context.Context, log *slog.Logger, p parts) er
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.api.Run(gctx) })
 	g.Go(func() error { return p.mqtt.Run(gctx) })
+	g.Go(func() error { return p.find.Run(gctx) })
 	started := time.Now()
 	err = g.Wait()
 	stopStore()
