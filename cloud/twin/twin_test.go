@@ -175,7 +175,7 @@ func TestRejections(t *testing.T) {
 		{"name/x/get", ``, `{"code":404,"message":"No shadow exists with name: 'x'","timestamp":1700000000}`},
 		{"name/x/delete", `{"clientToken":"d"}`, `{"code":404,"message":"No shadow exists with name: 'x'","timestamp":1700000000,"clientToken":"d"}`},
 		{"name/app:web/update", `{"state":{"reported":{"phase":"running"}}}`, `{"code":404,"message":"No shadow exists with name: 'app:web'","timestamp":1700000000}`},
-		{"sync", `{}`, `{"code":400,"message":"Invalid sync: bootEpoch must be 1 or more","timestamp":1700000000}`},
+		{"sync", `{}`, `{"code":400,"message":"Invalid sync","timestamp":1700000000,"detail":"bootEpoch must be 1 or more"}`},
 	} {
 		topic := "$aws/things/t/shadow/" + tt.topic
 		if err := b.request(t, topic, tt.body); err != nil {
