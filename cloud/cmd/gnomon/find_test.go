@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -13,6 +15,9 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/coder/websocket/wsjson"
+
+	"gnomon/cli/output"
+	"gnomon/cloud/cmd/gnomon/internal/client"
 )
 
 // decode reads an answer.
@@ -329,5 +334,30 @@ func TestWatchSocket(t *testing.T) {
 		if websocket.CloseStatus(err) != websocket.StatusGoingAway {
 			t.Errorf("when the server ends: %v", err)
 		}
+	}
+}
+
+// gnomon watch prints what is selected, from where it is told to.
+func TestWatch_Selector(t *testing.T) {
+	s := startCloud(t, t.TempDir())
+	_, start := follow(t, s.http+"/v1/events", "", 0)
+	somewhere(t, s)
+	r, w := io.Pipe()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ended := make(chan error, 1)
+	go func() {
+		session := &session{Client: &client.Client{Server: s.http, HTTP: &http.Client{}}, format: output.Table}
+		ended <- session.watch(ctx, w, io.Discard, watching{start, url.Values{"selector": {"zone=east,kind=application"}}})
+		w.Close()
+	}()
+	lines := bufio.NewScanner(r)
+	for _, want := range []string{"application n1/web", "application n3/web"} {
+		if !lines.Scan() || !strings.Contains(lines.Text(), want) {
+			t.Errorf("%q, want %s", lines.Text(), want)
+		}
+	}
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("watching ended by itself")
 	}
 }

@@ -17,16 +17,27 @@ import (
 )
 
 func getCommand(o *options) *cobra.Command {
-	return &cobra.Command{
+	var across selecting
+	c := &cobra.Command{
 		Use:   "get KIND [NODE[/NAME]]",
 		Short: "Print nodes, applications, policies or shadows",
 		Long: `Print nodes, applications, policies or shadows.
 
 KIND is node(s), app(s), policy/policies or shadow(s). Without a name all of the
-kind are listed. What -o yaml prints, gnomon apply takes.`,
+kind are listed. What -o yaml prints, gnomon apply takes.
+
+With --all-nodes or a selector the cloud is asked across nodes, and applications
+and policies come in a line each, without what is desired and reported. The keys
+of a selector are site, phase, kind, name, node, component, converged,
+pendingFor, error, label.NAME or the bare name of a label, and desired.PATH and
+reported.PATH, for which the cloud reads documents. There are key=value,
+key!=value, key in (a,b), key notin (a,b), key^=prefix, key, !key and key>5, >=,
+<, <=.`,
 		Example: `  gnomon get nodes
   gnomon get apps edge-1
   gnomon get app edge-1/web -o yaml
+  gnomon get nodes -l zone=east
+  gnomon get apps --all-nodes -l 'pendingFor>10m' --sort pendingSince
   gnomon get shadow sensor-7          # the classic shadow of a thing
   gnomon get shadow sensor-7/config   # a named one`,
 		Args: cobra.RangeArgs(1, 2),
@@ -35,11 +46,17 @@ kind are listed. What -o yaml prints, gnomon apply takes.`,
 			if err != nil {
 				return err
 			}
+			if across.across() {
+				s.perRequest()
+				return s.find(c.Context(), c.OutOrStdout(), args, across)
+			}
 			ctx, cancel := s.limited(c.Context())
 			defer cancel()
 			return s.get(ctx, c.OutOrStdout(), args)
 		},
 	}
+	across.register(c.Flags())
+	return c
 }
 
 func (s *session) get(ctx context.Context, w io.Writer, args []string) error {
@@ -51,7 +68,7 @@ func (s *session) get(ctx context.Context, w io.Writer, args []string) error {
 		return s.getShadow(ctx, w, args[0], args[1:])
 	}
 	if path, ok := listPath(kind, args[0], args[1:]); ok {
-		list, err := s.List(ctx, path)
+		list, err := client.Pages[*client.Resource](ctx, s.Client, path, nil)
 		if err != nil {
 			return err
 		}

@@ -19,14 +19,14 @@ import (
 )
 
 func watchCommand(o *options) *cobra.Command {
-	var after string
+	var after, selector string
 	c := &cobra.Command{
 		Use:   "watch [NODE]",
 		Short: "Follow changes as they happen, until interrupted",
 		Long: `Follow changes as they happen, until interrupted. A connection that breaks is
 opened again and goes on where it was; if the events in between are no longer
 kept, a line on standard error says so.`,
-		Example: "  gnomon watch\n  gnomon watch edge-1 -o json",
+		Example: "  gnomon watch\n  gnomon watch edge-1 -o json\n  gnomon watch -l 'site=s1,phase=failed'",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			s, err := o.open(c)
@@ -37,9 +37,13 @@ kept, a line on standard error says so.`,
 			if len(args) == 1 {
 				query.Set("thing", args[0])
 			}
+			if selector != "" {
+				query.Set("selector", selector)
+			}
 			return s.watch(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), watching{after, query})
 		},
 	}
+	c.Flags().StringVarP(&selector, "selector", "l", "", "only what is selected after its change, such as zone=east,phase=failed; no pendingFor, desired and reported")
 	c.Flags().StringVar(&after, "after", "", "resume after the event with this id")
 	return c
 }

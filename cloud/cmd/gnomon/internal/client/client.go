@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -40,6 +41,9 @@ type Error struct {
 func (e *Error) Error() string {
 	if len(e.Errors) > 0 {
 		var b strings.Builder
+		if e.Errors[0].Path == "selector" {
+			return e.Detail
+		}
 		b.WriteString("the document is refused:")
 		for _, p := range e.Errors {
 			fmt.Fprintf(&b, "\n  %s: %s", p.Path, p.Message)
@@ -105,26 +109,27 @@ func (c *Client) Get(ctx context.Context, ref Ref) (*Resource, error) {
 	return r, c.call(ctx, http.MethodGet, ref.Path(), nil, r)
 }
 
-// List reads all resources of a list, part by part.
-func (c *Client) List(ctx context.Context, path string) ([]*Resource, error) {
-	all := []*Resource{}
-	next := ""
+// Pages reads all items of a list, part by part.
+func Pages[T any](ctx context.Context, c *Client, path string, query url.Values) ([]T, error) {
+	all := []T{}
+	query = maps.Clone(query)
+	if query == nil {
+		query = url.Values{}
+	}
+	query.Set("limit", "500")
 	for {
 		var page struct {
-			Items    []*Resource `json:"items"`
-			Continue string      `json:"continue"`
+			Items    []T    `json:"items"`
+			Continue string `json:"continue"`
 		}
-		query := "?limit=500"
-		if next != "" {
-			query += "&continue=" + url.QueryEscape(next)
-		}
-		if err := c.call(ctx, http.MethodGet, path+query, nil, &page); err != nil {
+		if err := c.call(ctx, http.MethodGet, path+"?"+query.Encode(), nil, &page); err != nil {
 			return nil, err
 		}
 		all = append(all, page.Items...)
-		if next = page.Continue; next == "" {
+		if page.Continue == "" {
 			return all, nil
 		}
+		query.Set("continue", page.Continue)
 	}
 }
 
