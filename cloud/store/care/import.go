@@ -1,0 +1,115 @@
+package care
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"gnomon/cloud/store"
+	"gnomon/shadow"
+	"gnomon/shadow/wire"
+)
+
+// Leap is by how much Restore raises versions: more than a shadow can have
+// handed out between the backup and the loss, so that none is used twice.
+const Leap = 1 << 32
+
+// Mode is what a stream is read in for.
+type Mode bool
+
+// The modes.
+const (
+	Restore Mode = false // after a loss: versions leap, so that every node is told anew
+	Move    Mode = true  // from a store that nobody has written since: versions stay
+)
+
+// Import reads JSON lines into a store. A shadow that the store already has at
+// the same or a later version is kept as it is, so an import that was cut off
+// can be repeated. It ends at the first line that is wrong and names it; what
+// came before is in the store.
+func Import(ctx context.Context, r io.Reader, to store.Store, mode Mode) (Result, error) {
+	var n Result
+	lines := bufio.NewScanner(r)
+	lines.Buffer(make([]byte, 64<<10), maxLine)
+	pending := make(chan error, page)
+	outstanding := 0
+	collect := func(until int) error {
+		var all error
+		for ; outstanding > until; outstanding-- {
+			all = errors.Join(all, <-pending)
+		}
+		return all
+	}
+	for at := 1; lines.Scan(); at++ {
+		record, err := decode(lines.Bytes(), mode)
+		if err != nil {
+			return n, errors.Join(fmt.Errorf("line %d: %w", at, err), collect(0))
+		}
+		newer, err := wanted(ctx, to, record)
+		if err != nil {
+			return n, errors.Join(err, collect(0))
+		}
+		if !newer {
+			n.Kept++
+			continue
+		}
+		if err := to.Submit(ctx, []store.Record{record}, func(err error) { pending <- err }); err != nil {
+			return n, errors.Join(err, collect(0))
+		}
+		outstanding++
+		n.Shadows++
+		if err := collect(page - 1); err != nil {
+			return n, errors.Join(err, collect(0))
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return n, errors.Join(fmt.Errorf("after %d shadows: %w", n.Shadows+n.Kept, err), collect(0))
+	}
+	return n, collect(0)
+}
+
+func decode(text []byte, mode Mode) (store.Record, error) {
+	var l line
+	if err := json.Unmarshal(text, &l); err != nil {
+		return store.Record{}, err
+	}
+	t := wire.Topic{Thing: l.Thing, Shadow: l.Shadow}
+	if !wire.ValidThing(l.Thing) || l.Shadow != "" && !wire.ValidShadow(l.Shadow) {
+		return store.Record{}, fmt.Errorf("%q is no shadow's name", t.Thing+"/"+t.Shadow)
+	}
+	d, err := shadow.ParseRecord(l.Record)
+	if err != nil {
+		return store.Record{}, err
+	}
+	if d.Version != l.Version {
+		return store.Record{}, fmt.Errorf("version %d is said of a record of version %d", l.Version, d.Version)
+	}
+	key := store.Key{Thing: l.Thing, Shadow: l.Shadow}
+	if mode == Move {
+		return store.Record{Key: key, Data: l.Record}, nil
+	}
+	leapt := *d
+	leapt.Version += Leap
+	leapt.DesiredVersion += Leap
+	return store.Record{Key: key, Data: leapt.AppendRecord(nil)}, nil
+}
+
+// wanted tells whether a record is newer than what the store has.
+func wanted(ctx context.Context, to store.Store, r store.Record) (bool, error) {
+	data, err := to.Load(ctx, r.Key)
+	if errors.Is(err, store.ErrNotFound) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	there, err := shadow.ParseRecord(data)
+	if err != nil {
+		return true, nil //nolint:nilerr // a damaged one is replaced
+	}
+	ours, err := shadow.ParseRecord(r.Data)
+	return err == nil && ours.Version > there.Version, err
+}
