@@ -43,6 +43,9 @@ type Config struct {
 	HalfOpen       int           // connections of one address without a CONNECT; default 64, from loopback 4096
 	InFlight       int           // unanswered shadow requests of one connection, by the contract; one more is rejected with 429; default 10
 	SessionExpiry  uint32        // seconds a session outlives its connection at most; default 3600
+	Subscriptions  int           // filters of one session; default 512
+	Retained       int           // messages retained; default 10,000
+	RetainedBytes  int           // their topics and payloads; default 64 MiB
 	Log            *slog.Logger
 	Metrics        prometheus.Registerer // nil: not exported
 }
@@ -55,6 +58,9 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.WriteTimeout, 10*time.Second)
 	setDefault(&c.InFlight, 10)
 	setDefault(&c.SessionExpiry, 3600)
+	setDefault(&c.Subscriptions, 512)
+	setDefault(&c.Retained, 10_000)
+	setDefault(&c.RetainedBytes, 64<<20)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -80,6 +86,8 @@ type Broker struct {
 	server   *mqtt.Server
 	listener *guard
 	metrics  *metrics
+	outside  *mqtt.Client // sends what comes by other ways than MQTT
+	retained retained
 	sessions sync.Map     // *mqtt.Client → *session
 	plain    atomic.Int64 // subscriptions ever made that could match a topic without $aws/
 	ctx      atomic.Pointer[context.Context]
@@ -95,7 +103,7 @@ func New(cfg Config) (*Broker, error) {
 	caps.MaximumInflight = 64
 	caps.ReceiveMaximum = uint16(min(cfg.InFlight, math.MaxUint16))
 	caps.MaximumSessionExpiryInterval = cfg.SessionExpiry
-	caps.MaximumMessageExpiryInterval = int64(cfg.SessionExpiry)
+	caps.MaximumMessageExpiryInterval = 0 // or mochi forgets what is retained; what sessions hold is bounded by their own end
 	caps.TopicAliasMaximum = 64
 	b := &Broker{cfg: cfg, shadows: cfg.Shadows}
 	b.server = mqtt.New(&mqtt.Options{
@@ -103,6 +111,9 @@ func New(cfg Config) (*Broker, error) {
 		ClientNetWriteBufferSize: 2048, ClientNetReadBufferSize: 2048,
 		Logger: slog.New(quiet{cfg.Log.Handler()}),
 	})
+	b.outside = b.server.NewClient(nil, mqtt.LocalListener, "outside", true)
+	b.outside.Properties.ProtocolVersion = 5
+	b.retained = retained{count: cfg.Retained, bytes: cfg.RetainedBytes, entries: make(map[string]retainedEntry)}
 	b.metrics = newMetrics(cfg.Metrics, b)
 	b.listener = newGuard(cfg, b)
 	if err := b.server.AddHook(&hook{broker: b}, nil); err != nil {

@@ -6,8 +6,25 @@
 // publishes in the space of shadows; and that a session goes only to the
 // principal it began with.
 //
-// It never looks into a shadow and keeps nothing across restarts: sessions are
-// in memory, and what a client missed it learns from the shadow.
+// It never looks into a shadow and keeps nothing across restarts: sessions and
+// retained messages are in memory. What a client missed it learns from the
+// shadow, which is where state belongs.
+//
+// # Limits
+//
+//   - A connection may have Config.InFlight shadow requests unanswered. One more
+//     is rejected with 429 and acknowledged; the connection stays. Over MQTT 5
+//     it is the receive maximum too, so that a client that keeps to it is never
+//     throttled at quality of service 1.
+//   - A session holds Config.Subscriptions filters; one more is refused in the
+//     SUBACK.
+//   - A session that began with clean=false, or with a session expiry, keeps up
+//     to 64 messages of quality of service 1 while its client is away, in their
+//     order, for Config.SessionExpiry at most. Messages beyond are lost.
+//   - Retained messages are bounded by Config.Retained and Config.RetainedBytes.
+//     One more is refused with "quota exceeded" over MQTT 5 at quality of
+//     service 1, is delivered but not retained over MQTT otherwise, and is
+//     answered with 429 over HTTP.
 //
 // Two deviations from what a general broker does: a will in the space of
 // shadows refuses the connection (publish an update instead when the

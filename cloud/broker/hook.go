@@ -31,6 +31,7 @@ func (h *hook) Provides(b byte) bool {
 	return bytes.IndexByte([]byte{
 		mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablish,
 		mqtt.OnSessionEstablished, mqtt.OnSubscribed, mqtt.OnPublish,
+		mqtt.OnRetainMessage, mqtt.OnRetainedExpired,
 	}, b) >= 0
 }
 
@@ -139,7 +140,7 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	}
 	topic, ok := wire.ParseTopic(pk.TopicName)
 	if !ok {
-		return pk, nil
+		return h.retain(cl, pk)
 	}
 	s := h.broker.session(cl)
 	if s == nil {

@@ -32,6 +32,11 @@ func newMetrics(reg prometheus.Registerer, b *Broker) *metrics {
 			gauge("gnomon_mqtt_dropped", "Messages dropped because a client's queue was full.", func() float64 {
 				return float64(atomic.LoadInt64(&b.server.Info.MessagesDropped) + atomic.LoadInt64(&b.server.Info.InflightDropped))
 			}),
+			gauge("gnomon_mqtt_retained_bytes", "Topics and payloads of retained messages.", func() float64 {
+				b.retained.mu.Lock()
+				defer b.retained.mu.Unlock()
+				return float64(b.retained.used)
+			}),
 			gauge("gnomon_mqtt_requests_in_flight", "Shadow requests not yet dealt with.", func() float64 {
 				return float64(atomic.LoadInt64(&m.inFlight))
 			}))

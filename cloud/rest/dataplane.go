@@ -30,9 +30,11 @@ func shadowKey(c echo.Context) (store.Key, error) {
 	return key, nil
 }
 
-// body reads a request's body, bounded.
-func (s *Server) body(r *http.Request) ([]byte, error) {
-	limit := s.cfg.Limits.BodyBytes
+// body reads the body of a request about a shadow.
+func (s *Server) body(r *http.Request) ([]byte, error) { return s.bounded(r, s.cfg.Limits.BodyBytes) }
+
+// bounded reads a request's body up to limit bytes.
+func (s *Server) bounded(r *http.Request, limit int) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(r.Body, int64(limit)+1))
 	if err != nil {
 		return nil, &wire.Error{Code: wire.CodeInvalidRequest, Message: "the body could not be read"}
@@ -139,7 +141,7 @@ func contractError(c echo.Context, err error) error {
 
 // dataPlane tells whether a path is the contract's rather than our own API's.
 func dataPlane(path string) bool {
-	for _, prefix := range []string{"/things/", "/api/things/", "/topics/", "/retainedMessage"} {
+	for _, prefix := range []string{"/things/", "/api/things/", topicsPath, retainedPath} {
 		if strings.HasPrefix(path, prefix) {
 			return true
 		}

@@ -138,11 +138,12 @@ func loopback(hostport string) bool {
 }
 
 // decodePath has the router see decoded paths: SDKs send the colon of a name as
-// %3A. An encoded slash, which would then look like a separator, is refused.
+// %3A. An encoded slash, which would then look like a separator, is refused but
+// in topics, where it is one.
 func (s *Server) decodePath(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		u := c.Request().URL
-		if strings.Contains(strings.ToLower(u.EscapedPath()), "%2f") {
+		if strings.Contains(strings.ToLower(u.EscapedPath()), "%2f") && !namesTopic(u.Path) {
 			return echo.NewHTTPError(http.StatusBadRequest, "an encoded slash is not allowed in the path")
 		}
 		u.RawPath = ""

@@ -65,6 +65,7 @@ type Config struct {
 	Address string // host:port to listen on
 	Shadows Shadows
 	Index   Finder        // nil: questions across nodes are refused
+	Topics  Messages      // the broker; nil: no topics, no retained messages
 	Ready   func() error  // why the cloud can't serve; nil when it can
 	Limits  shadow.Limits // default shadow.DefaultLimits
 	Timeout time.Duration // of one request, events excepted; default 30s
@@ -129,6 +130,7 @@ func (s *Server) routes() {
 		return c.String(http.StatusOK, "ok\n")
 	})
 	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(s.cfg.Metrics, promhttp.HandlerOpts{})))
+	s.messageRoutes()
 	s.registerResources()
 	s.registerQueries()
 	s.documentEvents()

@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -18,14 +21,97 @@ import (
 func TestAWSClient(t *testing.T) {
 	s := startCloud(t, t.TempDir())
 	ctx := context.Background()
-	client := iotdataplane.New(iotdataplane.Options{
-		BaseEndpoint: aws.String(s.http), Region: "us-east-1",
-		Credentials: credentials.NewStaticCredentialsProvider("AK", "SK", ""),
-	})
+	client := awsClient(s)
 	for _, name := range []*string{nil, aws.String("app-config"), aws.String("$odd:name")} {
 		t.Run(aws.ToString(name), func(t *testing.T) { awsRoundTrip(ctx, t, client, name) })
 	}
 	t.Run("list", func(t *testing.T) { awsList(ctx, t, client) })
+}
+
+func awsClient(s *server) *iotdataplane.Client {
+	return iotdataplane.New(iotdataplane.Options{
+		BaseEndpoint: aws.String(s.http), Region: "us-east-1",
+		Credentials: credentials.NewStaticCredentialsProvider("AK", "SK", ""),
+	})
+}
+
+// The AWS SDK publishes messages and reads back what is retained.
+func TestAWSMessages(t *testing.T) {
+	client, ctx := awsClient(startCloud(t, t.TempDir())), context.Background()
+	publish := func(in iotdataplane.PublishInput) error {
+		_, err := client.Publish(ctx, &in)
+		return err
+	}
+	var want []string
+	for _, topic := range []string{"a", "a/b", "line 1/motor#no", "/x//y", "ü/%2F?&"} {
+		in := iotdataplane.PublishInput{Topic: aws.String(topic), Payload: []byte("of " + topic), Qos: 1, Retain: true,
+			UserProperties: aws.String(`[{"k":"v"},{"k":"w"}]`), ContentType: aws.String("text/plain")}
+		var invalid *types.InvalidRequestException
+		if strings.Contains(topic, "#") {
+			if err := publish(in); !errors.As(err, &invalid) {
+				t.Errorf("a wildcard: %v, want InvalidRequestException", err)
+			}
+			continue
+		}
+		want = append(want, topic)
+		if err := publish(in); err != nil {
+			t.Fatal(err)
+		}
+		got, err := client.GetRetainedMessage(ctx, &iotdataplane.GetRetainedMessageInput{Topic: aws.String(topic)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if *got.Topic != topic || string(got.Payload) != "of "+topic || got.Qos != 1 || string(got.UserProperties) != `[{"k":"v"},{"k":"w"}]` ||
+			time.Since(time.UnixMilli(got.LastModifiedTime)).Abs() > time.Minute {
+			t.Errorf("retained on %q: %+v", topic, got)
+		}
+	}
+	slices.Sort(want)
+	awsRetained(ctx, t, client, want)
+	if err := publish(iotdataplane.PublishInput{Topic: aws.String("a"), Retain: true}); err != nil {
+		t.Fatal(err)
+	}
+	var missing *types.ResourceNotFoundException
+	if _, err := client.GetRetainedMessage(ctx, &iotdataplane.GetRetainedMessageInput{Topic: aws.String("a")}); !errors.As(err, &missing) {
+		t.Errorf("after an empty message: %v, want ResourceNotFoundException", err)
+	}
+	if err := publish(iotdataplane.PublishInput{Topic: aws.String("not/retained"), Payload: []byte("x")}); err != nil {
+		t.Error(err)
+	}
+	awsRetained(ctx, t, client, slices.DeleteFunc(want, func(s string) bool { return s == "a" }))
+	if err := publish(iotdataplane.PublishInput{Topic: aws.String("$aws/things/t/shadow/update/accepted"), Payload: []byte("forged")}); err == nil || !strings.Contains(err.Error(), "ForbiddenException") {
+		t.Errorf("forging an answer: %v", err)
+	}
+	request := []byte(`{"state":{"desired":{"on":true}}}`)
+	if err := publish(iotdataplane.PublishInput{Topic: aws.String("$aws/things/t:1/shadow/name/s/update"), Payload: request}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := client.GetThingShadow(ctx, &iotdataplane.GetThingShadowInput{ThingName: aws.String("t:1"), ShadowName: aws.String("s")})
+	if err != nil || !strings.Contains(string(got.Payload), `"delta":{"on":true}`) {
+		t.Errorf("after an update by Publish: %+v (%v)", got, err)
+	}
+}
+
+// awsRetained lists what is retained in pages of two.
+func awsRetained(ctx context.Context, t *testing.T, client *iotdataplane.Client, want []string) {
+	t.Helper()
+	var got []string
+	pages := iotdataplane.NewListRetainedMessagesPaginator(client, &iotdataplane.ListRetainedMessagesInput{MaxResults: aws.Int32(2)})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range page.RetainedTopics {
+			got = append(got, *m.Topic)
+			if m.PayloadSize != int64(len("of "+*m.Topic)) || m.Qos != 1 || m.LastModifiedTime == 0 {
+				t.Errorf("listed %+v", m)
+			}
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("retained on %q, want %q", got, want)
+	}
 }
 
 func awsRoundTrip(ctx context.Context, t *testing.T, client *iotdataplane.Client, name *string) {
