@@ -56,6 +56,8 @@ fuzz: ## every decoder for FUZZTIME (default 20s) each
 
 bench: build ## the figures of benchmarks/, as ratios in one run
 	@.ci/deps bench
+	$(PURE) -o $(BIN)/bench-peer ./benchmarks/cmd/bench-peer
+	$(PURE) -o $(BIN)/gnomon-bench ./benchmarks/cmd/gnomon-bench
 	benchmarks/run
 
 check: lint docs vuln race ## what CI runs besides `make test`

@@ -49,7 +49,7 @@ var rooms = map[string]int{"shadow": 0, "cli": 0, "schema": 1, "cloud": 2, "edge
 var adapters = map[string][]string{
 	"github.com/opencontainers/runc": {"gnomon/edge/cmd/gnomon-shim"},
 	"github.com/cockroachdb/pebble":  {"gnomon/cloud/store/pebble"},
-	"github.com/mochi-mqtt/server":   {"gnomon/cloud/broker"},
+	"github.com/mochi-mqtt/server":   {"gnomon/cloud/broker", "gnomon/benchmarks/cmd/bench-peer"},
 	"github.com/goburrow/":           {"gnomon/edge/collect/modbus"},
 	"github.com/redis/go-redis":      {"gnomon/cloud/store/redis", "gnomon/cloud/fanout/redis"},
 }
