@@ -16,12 +16,13 @@ import (
 type entry struct {
 	key  store.Key
 	head *shadow.Document // newest, committed or not; under the stripe's lock
+	sum  store.Sum        // of the head's record, in a shared store; under the stripe's lock
 
 	// The committer updates these without the lock: it must never wait for a
 	// stripe, whose holder may be waiting for the committer's queue.
 	committed atomic.Pointer[shadow.Document]
 	pending   atomic.Int32 // changes submitted and not answered
-	failed    atomic.Bool  // a commit failed: head is void, and so is the entry
+	failed    atomic.Bool  // a commit failed, or another writer came in between: head is void, and so is the entry
 
 	size int // approximate bytes
 	at   *list.Element
@@ -32,6 +33,8 @@ type entry struct {
 // their number.
 type stripe struct {
 	mu       sync.Mutex
+	shared   bool   // the store is
+	arrived  uint64 // changes
 	shadows  map[store.Key]*entry
 	order    *list.List // front = used last
 	bytes    int
@@ -61,32 +64,35 @@ func (st *stripe) get(ctx context.Context, from store.Store, key store.Key) (*en
 		}
 		st.drop(e)
 	}
-	d, size, err := load(ctx, from, key)
+	d, data, err := load(ctx, from, key)
 	if err != nil {
 		return nil, err
 	}
 	e := &entry{key: key, head: d}
+	if st.shared {
+		e.sum = store.SumOf(data)
+	}
 	e.committed.Store(d)
 	e.at = st.order.PushFront(e)
 	st.shadows[key] = e
-	st.resize(e, size)
+	st.resize(e, len(data))
 	return e, nil
 }
 
-// load reads a document; nil when there never was one.
-func load(ctx context.Context, from store.Store, key store.Key) (*shadow.Document, int, error) {
+// load reads a document and its record; both nil when there never was one.
+func load(ctx context.Context, from store.Store, key store.Key) (*shadow.Document, []byte, error) {
 	data, err := from.Load(ctx, key)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, 0, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
 	d, err := shadow.ParseRecord(data)
 	if err != nil {
-		return nil, 0, fmt.Errorf("shadow %q of thing %q: %w", key.Shadow, key.Thing, err)
+		return nil, nil, fmt.Errorf("shadow %q of thing %q: %w", key.Shadow, key.Thing, err)
 	}
-	return d, len(data), nil
+	return d, data, nil
 }
 
 // resize accounts for a document of a record's size and evicts what was used

@@ -2,6 +2,7 @@ package twin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"gnomon/cloud/identity"
@@ -18,12 +19,16 @@ type change struct {
 	request   *wire.Topic // the MQTT request it came by; nil for HTTP
 
 	// plan works out the next document. A nil next means that nothing is to
-	// change, and done hears of the current one once that is committed.
+	// change, and done hears of the current one once that is committed. It is
+	// called again when another writer came in between.
 	plan func(head *shadow.Document, now int64) (next *shadow.Document, update *shadow.Update, err error)
 
 	// done hears of the committed document, or why it isn't known to be. It
-	// runs on the committer's goroutine.
+	// runs on the committer's goroutine or on that of a retry.
 	done func(*shadow.Document, error)
+
+	order    uint64 // of arrival, among the changes of its shadow
+	attempts int    // so far lost to other writers
 }
 
 // submit plans a change on the head and hands it to the store. When it returns
@@ -35,26 +40,40 @@ func (s *Service) submit(ctx context.Context, c change) error {
 	st := s.stripeOf(c.key.Thing)
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	st.arrived++
+	c.order = st.arrived
+	return s.place(ctx, st, c)
+}
+
+// place is submit for a change whose turn it is. The stripe is locked.
+func (s *Service) place(ctx context.Context, st *stripe, c change) error {
+	if s.cfg.Shared {
+		if waits, err := s.wait(st, c); err != nil {
+			return s.metrics.count(err)
+		} else if waits {
+			return nil
+		}
+	}
 	e, err := st.get(ctx, s.cfg.Store, c.key)
 	if err != nil {
 		return s.metrics.count(unavailable(err))
 	}
 	previous := e.head
 	next, update, err := c.plan(previous, s.now())
-	if err != nil {
-		return s.metrics.count(err)
+	if err == nil && next != nil {
+		err = validate(c.key, previous, next, update)
 	}
-	if next == nil {
-		return s.barrier(ctx, c, previous)
-	}
-	if err := validate(c.key, previous, next, update); err != nil {
+	switch {
+	case err != nil && !s.cfg.Shared:
 		return s.metrics.count(err)
+	case err != nil || next == nil:
+		return s.confirm(ctx, e, c, err)
 	}
 	record := next.AppendRecord(make([]byte, 0, next.StateBytes()*3/2+128))
 	out := s.messages(c, previous, next, update)
 	started := s.cfg.Now()
 	e.pending.Add(1)
-	err = s.cfg.Store.Submit(ctx, []store.Record{{Key: c.key, Data: record}}, func(err error) {
+	err = s.cfg.Store.Submit(ctx, []store.Record{{Key: c.key, Data: record, Base: e.sum}}, func(err error) {
 		s.finish(e, c, next, out, err)
 		s.metrics.commit.Observe(s.cfg.Now().Sub(started).Seconds())
 	})
@@ -63,32 +82,69 @@ func (s *Service) submit(ctx context.Context, c change) error {
 		return s.metrics.count(unavailable(err))
 	}
 	e.head = next
+	if s.cfg.Shared {
+		e.sum = store.SumOf(record)
+	}
 	st.resize(e, len(record))
 	return nil
 }
 
-// barrier answers a change that changes nothing once everything submitted
-// before it is durable, since the answer speaks of the head.
-func (s *Service) barrier(ctx context.Context, c change, head *shadow.Document) error {
-	return unavailable(s.cfg.Store.Submit(ctx, nil, func(err error) { c.done(head, unavailable(err)) }))
+// confirm gives the verdict on a change that changes nothing, which is that the
+// head is as wanted already or that it was refused: once everything submitted
+// before it is durable, and if no other writer has been there since the head was
+// read. For the answer speaks of the head.
+func (s *Service) confirm(ctx context.Context, e *entry, c change, verdict error) error {
+	head := e.head
+	var compare []store.Record
+	if s.cfg.Shared {
+		compare = []store.Record{{Key: c.key, Base: e.sum}}
+	}
+	e.pending.Add(1)
+	err := s.cfg.Store.Submit(ctx, compare, func(err error) {
+		switch {
+		case err != nil:
+			s.fail(e, c, err)
+		case verdict != nil:
+			c.done(nil, s.metrics.count(verdict))
+		default:
+			c.done(head, nil)
+		}
+		s.release(e)
+	})
+	if err != nil {
+		e.pending.Add(-1)
+		return s.metrics.count(unavailable(err))
+	}
+	return nil
 }
 
 // finish makes a committed document visible and tells everybody.
 func (s *Service) finish(e *entry, c change, next *shadow.Document, out outgoing, err error) {
 	if err != nil {
-		e.failed.Store(true)
-		e.pending.Add(-1)
-		c.done(nil, s.metrics.count(unavailable(err)))
+		s.fail(e, c, err)
+		s.release(e)
 		return
 	}
 	e.committed.Store(next)
-	e.pending.Add(-1)
+	s.release(e)
 	for _, m := range out.messages {
 		s.cfg.Publisher.Publish(m.topic, m.payload)
 	}
 	s.events.append(out.event)
 	_ = s.metrics.count(nil)
 	c.done(next, nil)
+}
+
+// fail voids an entry. What was lost to another writer is tried again.
+func (s *Service) fail(e *entry, c change, err error) {
+	if errors.Is(err, store.ErrConflict) {
+		s.metrics.conflicts.Inc()
+		s.backlog.add(c)
+		e.failed.Store(true)
+		return
+	}
+	e.failed.Store(true)
+	c.done(nil, s.metrics.count(unavailable(err)))
 }
 
 // validate checks what the algebra doesn't know: the types of shadows.

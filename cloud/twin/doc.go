@@ -7,6 +7,13 @@
 // change builds on the newest document, committed or not (the head); when a
 // commit fails, everything built on it fails with it.
 //
+// Where several processes share a store, a change is written only onto the very
+// document it was built on. One that another process overtook is planned anew on
+// what is there now, in the order of arrival, a bounded number of times; its
+// refusals, too, hold only if nobody came in between. Reads go to the store, so
+// that a change answered by one process is seen by all; what is published about
+// a shadow is in version order for each process.
+//
 // It never knows who is connected or how: stores, brokers and HTTP are behind
 // ports.
 package twin

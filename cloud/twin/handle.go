@@ -47,8 +47,12 @@ func fatal(err error) error {
 }
 
 func (s *Service) reject(t wire.Topic, body []byte, err error) {
+	s.rejectAs(t, wire.ClientToken(body), err)
+}
+
+func (s *Service) rejectAs(t wire.Topic, token string, err error) {
 	if topic := t.Rejected(); s.cfg.Publisher.Subscribed(topic) {
-		s.cfg.Publisher.Publish(topic, wire.AppendRejected(nil, err, s.now(), wire.ClientToken(body)))
+		s.cfg.Publisher.Publish(topic, wire.AppendRejected(nil, err, s.now(), token))
 	}
 }
 
@@ -60,8 +64,19 @@ func (s *Service) handleUpdate(ctx context.Context, p identity.Principal, t wire
 	key := store.Key{Thing: t.Thing, Shadow: t.Shadow}
 	return s.submit(ctx, change{
 		principal: p, key: key, request: &t, plan: s.planUpdate(key, u),
-		done: func(_ *shadow.Document, err error) { done(err) },
+		done: s.answer(t, u.ClientToken, done),
 	})
+}
+
+// answer ends a request whose change was decided after submit accepted it.
+// Failures of the store are for the client to find out: it isn't acknowledged.
+func (s *Service) answer(t wire.Topic, token string, done func(error)) func(*shadow.Document, error) {
+	return func(_ *shadow.Document, err error) {
+		if err != nil && fatal(err) == nil {
+			s.rejectAs(t, token, err)
+		}
+		done(fatal(err))
+	}
 }
 
 func (s *Service) handleDelete(ctx context.Context, p identity.Principal, t wire.Topic, body []byte, done func(error)) error {
@@ -72,7 +87,7 @@ func (s *Service) handleDelete(ctx context.Context, p identity.Principal, t wire
 	key := store.Key{Thing: t.Thing, Shadow: t.Shadow}
 	return s.submit(ctx, change{
 		principal: p, key: key, request: &t, plan: planDelete(key, r.Version, r.ClientToken),
-		done: func(_ *shadow.Document, err error) { done(err) },
+		done: s.answer(t, r.ClientToken, done),
 	})
 }
 

@@ -10,8 +10,9 @@ import (
 
 // metrics have no label without a bound: results are the contract's codes.
 type metrics struct {
-	changes *prometheus.CounterVec
-	commit  prometheus.Histogram
+	changes   *prometheus.CounterVec
+	commit    prometheus.Histogram
+	conflicts prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, s *Service) *metrics {
@@ -23,9 +24,12 @@ func newMetrics(reg prometheus.Registerer, s *Service) *metrics {
 			Name: "gnomon_shadow_commit_seconds", Help: "From a change's acceptance to its being durable and published.",
 			Buckets: []float64{.0002, .0005, .001, .002, .005, .01, .02, .05, .1, .5, 2},
 		}),
+		conflicts: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gnomon_shadow_conflicts_total", Help: "Attempts to commit a change that were lost to another replica.",
+		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.changes, m.commit, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		reg.MustRegister(m.changes, m.commit, m.conflicts, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gnomon_shadow_cached", Help: "Shadows kept in memory.",
 		}, s.cached))
 	}

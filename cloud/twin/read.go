@@ -24,17 +24,31 @@ func (s *Service) Get(ctx context.Context, p identity.Principal, key store.Key) 
 	if err := authorize(p, actionRead, key.Thing); err != nil {
 		return nil, err
 	}
-	st := s.stripeOf(key.Thing)
-	st.mu.Lock()
-	e, err := st.get(ctx, s.cfg.Store, key)
-	st.mu.Unlock()
+	d, err := s.current(ctx, key)
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	if d := e.committed.Load(); d.Exists() {
+	if d.Exists() {
 		return d, nil
 	}
 	return nil, wire.NotFound(key.Thing, key.Shadow)
+}
+
+// current returns the committed document: of a shared store the one that is
+// there now, whoever wrote it, so that reads are as fresh as the store's own.
+func (s *Service) current(ctx context.Context, key store.Key) (*shadow.Document, error) {
+	if s.cfg.Shared {
+		d, _, err := load(ctx, s.cfg.Store, key)
+		return d, err
+	}
+	st := s.stripeOf(key.Thing)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	e, err := st.get(ctx, s.cfg.Store, key)
+	if err != nil {
+		return nil, err
+	}
+	return e.committed.Load(), nil
 }
 
 // scanChunk is how many records one look at the store takes.
@@ -52,12 +66,12 @@ func (s *Service) Shadows(ctx context.Context, p identity.Principal, thing strin
 		from = page.After + "\x00"
 	}
 	for {
-		records, err := s.cfg.Store.Scan(ctx, store.Key{Thing: thing, Shadow: from}, scanChunk)
+		records, err := store.ScanThing(ctx, s.cfg.Store, store.Key{Thing: thing, Shadow: from}, scanChunk)
 		if err != nil {
 			return nil, "", unavailable(err)
 		}
 		for _, r := range records {
-			if r.Key.Thing != thing || !strings.HasPrefix(r.Key.Shadow, page.Prefix) {
+			if !strings.HasPrefix(r.Key.Shadow, page.Prefix) {
 				return list, "", nil
 			}
 			d, err := shadow.ParseRecord(r.Data)
@@ -147,7 +161,7 @@ func (s *Service) peek(ctx context.Context, key store.Key) (*shadow.Document, er
 	st.mu.Lock()
 	e := st.shadows[key]
 	st.mu.Unlock()
-	if e != nil && !e.failed.Load() {
+	if e != nil && !e.failed.Load() && !s.cfg.Shared {
 		return e.committed.Load(), nil
 	}
 	d, _, err := load(ctx, s.cfg.Store, key)

@@ -25,6 +25,7 @@ type Publisher interface {
 // Config is what a Service stands on. Zero fields have the defaults given.
 type Config struct {
 	Store      store.Store
+	Shared     bool // other processes write to Store, too
 	Publisher  Publisher
 	Now        func() time.Time // default time.Now
 	Limits     shadow.Limits    // default shadow.DefaultLimits
@@ -41,13 +42,15 @@ type Config struct {
 }
 
 // Service is the shadow service. It needs no goroutine of its own: changes run
-// on their callers' and finish on the store's.
+// on their callers' and finish on the store's. Those lost to another writer have
+// one for each shadow, which ends when they are placed again.
 type Service struct {
 	cfg     Config
 	seed    maphash.Seed
 	stripes [stripes]stripe
 	events  *eventLog
 	metrics *metrics
+	backlog backlog
 }
 
 // stripes is how many locks the things are spread over.
@@ -78,6 +81,7 @@ func New(cfg Config) (*Service, error) {
 	s.events.committed = cfg.Committed
 	s.metrics = newMetrics(cfg.Metrics, s)
 	for i := range s.stripes {
+		s.stripes[i].shared = cfg.Shared
 		s.stripes[i].init(max(1, cfg.CacheCount/stripes), max(1, cfg.CacheBytes/stripes))
 	}
 	return s, nil

@@ -27,6 +27,7 @@ func (s *Service) planUpdate(key store.Key, u *shadow.Update) func(*shadow.Docum
 // there is no such shadow).
 func (s *Service) ReplaceDesired(ctx context.Context, p identity.Principal, key store.Key, desired *shadow.Value, expect *uint64) (d *shadow.Document, changed bool, err error) {
 	plan := func(head *shadow.Document, now int64) (*shadow.Document, *shadow.Update, error) {
+		changed = false
 		if expect != nil && *expect != currentVersion(head) {
 			return nil, nil, shadow.ErrVersionConflict
 		}

@@ -5,7 +5,7 @@
 // All keys of a thing carry its name as the hash tag, so that a change set lives
 // in one slot and is written whole or not at all:
 //
-//	gnomon:{THING}:SHADOW   a record: its Sum, the token of its write, its bytes
+//	gnomon:{THING}:SHADOW   a record: its Sum, the token of its write, a reservation, its bytes
 //	gnomon:{THING}          sorted set of the shadows that THING has records of
 //	gnomon:things:{idx:NN}  sorted set of things, one of 64 buckets
 //	gnomon:format           the data format's number

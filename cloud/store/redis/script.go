@@ -12,39 +12,60 @@ import (
 // writes all of them. KEYS are the set of the thing's shadows and the records;
 // ARGV the token and, for each record, base, value and shadow. It answers 1 when
 // it has written, 2 when it had done so before, 0 when a base didn't match.
+//
+// Whoever loses reserves the record for 25 ms, in its head: a writer
+// that has to read before it can write again would else lose forever to one that
+// knows what it wrote last. Others, whose bases may well match, lose meanwhile.
+// What it then writes, or finds that it needn't, ends the reservation.
 var commitScript = goredis.NewScript(`
-local held = {}
+local token, held, fresh, mine = ARGV[1], {}, {}, {}
+local run = string.sub(token, 1, 8)
+local function now()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
 for i = 2, #KEYS do
   local key, base, value = KEYS[i], ARGV[i*3-4], ARGV[i*3-3]
   local head = held[key]
   if not head then
-    head = redis.call('GETRANGE', key, 0, 23)
-    if string.sub(head, 9) == ARGV[1] then return 2 end
-  end
-  if base == '-' then
-    if head ~= '' then return 0 end
-  elseif base ~= '' and string.sub(head, 1, 8) ~= base then
+    head = redis.call('GETRANGE', key, 0, 47)
+    if string.sub(head, 9, 24) == token then return 2 end
+    if base ~= '' and head ~= '' then
+      local match = base ~= '-' and string.sub(head, 1, 8) == base
+      local free = string.byte(head, 48) == 0
+      mine[i] = not free and string.sub(head, 25, 32) == run
+      if not free and not mine[i] then
+        free = tonumber(string.sub(head, 33, 48)) <= now()
+        if not free then return 0 end
+      end
+      if not match then
+        if free then redis.call('SETRANGE', key, 24, run .. string.format('%016.0f', now() + 25)) end
+        return 0
+      end
+    end
+  elseif base == '-' or base ~= '' and string.sub(head, 1, 8) ~= base then
     return 0
   end
-  if value ~= '' then held[key] = string.sub(value, 1, 24) end
-  if head == '' and value ~= '' then held[i] = true end
+  if head == '' and base ~= '' and base ~= '-' then return 0 end
+  if value ~= '' then
+    held[key] = string.sub(value, 1, 48)
+    fresh[i] = head == ''
+  end
 end
 for i = 2, #KEYS do
   local value = ARGV[i*3-3]
   if value ~= '' then
     redis.call('SET', KEYS[i], value)
-    if held[i] then redis.call('ZADD', KEYS[1], 0, ARGV[i*3-2]) end
+    if fresh[i] then redis.call('ZADD', KEYS[1], 0, ARGV[i*3-2]) end
+  elseif mine[i] then
+    redis.call('SETRANGE', KEYS[i], 24, string.rep('\0', 24))
   end
 end
 return 1
 `)
 
 // What the script answers.
-const (
-	answerConflict = 0
-	answerWritten  = 1
-	answerBefore   = 2
-)
+const answerConflict = 0
 
 // change is a change set on its way to the server.
 type change struct {

@@ -73,17 +73,21 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// The value of a record: Sum (8 bytes), token of the write (16), data.
+// The value of a record: Sum (8 bytes), token of the write (16), who reserved it
+// (8) and until when (16, decimal milliseconds; NULs when nobody did), data. The
+// script knows these places, too.
 const (
-	sumSize   = 8
-	tokenSize = 16
-	headSize  = sumSize + tokenSize
+	sumSize     = 8
+	tokenSize   = 16
+	reserveSize = 24
+	headSize    = sumSize + tokenSize + reserveSize
 )
 
 func value(sum store.Sum, token, data []byte) []byte {
 	v := make([]byte, 0, headSize+len(data))
 	v = binary.BigEndian.AppendUint64(v, uint64(sum))
 	v = append(v, token...)
+	v = append(v, make([]byte, reserveSize)...)
 	return append(v, data...)
 }
 
