@@ -17,11 +17,11 @@ func (ix *Index) Run(ctx context.Context) error {
 	pause := 100 * time.Millisecond
 	for {
 		err := ix.build(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
 		if err == nil {
 			break
+		}
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // the end, which is what stopped it
 		}
 		ix.cfg.Log.Error("the index can't be built; trying again", "in", pause.String(), "error", err)
 		select {

@@ -32,7 +32,7 @@ func (s *Server) watch(c echo.Context) error {
 	if err != nil {
 		return nil //nolint:nilerr // it has been answered
 	}
-	defer conn.CloseNow()
+	defer func() { _ = conn.CloseNow() }()
 	conn.SetReadLimit(1 << 10)
 	ctx, cancel := s.untilClosing(conn.CloseRead(c.Request().Context()))
 	defer cancel()

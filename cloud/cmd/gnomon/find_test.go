@@ -277,7 +277,7 @@ func socket(t *testing.T, s *server, query string) (*websocket.Conn, message) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.CloseNow() })
+	t.Cleanup(func() { _ = conn.CloseNow() })
 	return conn, receive(t, conn)
 }
 
@@ -318,7 +318,7 @@ func TestWatchSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer gone.CloseNow()
+	defer func() { _ = gone.CloseNow() }()
 	if _, _, err := gone.Read(ctx); websocket.CloseStatus(err) != 4410 {
 		t.Errorf("after an event of another run: %v", err)
 	}
