@@ -133,6 +133,7 @@ func (s *Server) routes() {
 	s.messageRoutes()
 	s.registerResources()
 	s.registerQueries()
+	s.registerReceipts()
 	s.documentEvents()
 }
 

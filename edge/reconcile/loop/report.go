@@ -40,6 +40,7 @@ func appReport(v reconcile.View) *shadow.Value {
 		{Key: "restarts", Value: shadow.Int(int64(v.Memory.Restarts))},
 		{Key: "error", Value: faultValue(v.Fault)},
 		{Key: "blockers", Value: texts(v.Blockers)},
+		{Key: "attempts", Value: attempts(v)},
 		{Key: "exit", Value: exitValue(v.Memory.Exit)},
 	}
 	if v.Status.State == workload.Running {
@@ -48,6 +49,15 @@ func appReport(v reconcile.View) *shadow.Value {
 			shadow.Member{Key: "startedAt", Value: instant(v.Status.StartedAt)})
 	}
 	return mirror(v.Memory.Applied, members...)
+}
+
+// attempts counts what was tried in vain for what is desired now.
+func attempts(v reconcile.View) *shadow.Value {
+	n := v.Memory.Attempts + v.Memory.Tries
+	if n == 0 || v.Fault == nil {
+		return nil
+	}
+	return shadow.Int(int64(n))
 }
 
 // The builders of values return nil, which leaves the member out, for nothing.
