@@ -31,18 +31,30 @@ func (ix *Index) Run(ctx context.Context) error {
 		}
 		pause = min(2*pause, 30*time.Second)
 	}
+	var again <-chan time.Time // nil, and so never, when nobody else writes
+	if ix.cfg.Refresh > 0 {
+		ticker := time.NewTicker(ix.cfg.Refresh)
+		defer ticker.Stop()
+		again = ticker.C
+	}
 	for {
 		select {
 		case <-ix.wake:
 			ix.drain()
+		case <-again:
+			if err := ix.build(ctx); err != nil && ctx.Err() == nil {
+				ix.cfg.Log.Warn("the index can't be refreshed; it may miss what other replicas did", "error", err)
+			}
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-// build reads every record of the store, in order, while changes go on.
+// build reads every record of the store, in order, while changes go on. The
+// second time it also learns what others deleted, from the tombstones.
 func (ix *Index) build(ctx context.Context) error {
+	defer ix.beginReading()()
 	ix.read.Store(0)
 	started, said := time.Now(), time.Now()
 	from := store.Key{}
@@ -58,7 +70,7 @@ func (ix *Index) build(ctx context.Context) error {
 				ix.cfg.Log.Error("a stored shadow is unreadable", "thing", r.Key.Thing, "shadow", r.Key.Shadow, "error", err)
 				continue
 			}
-			if d.Exists() {
+			if d.Exists() || ix.ready.Load() {
 				batch = append(batch, change{key: r.Key, doc: d})
 			}
 		}
@@ -71,7 +83,7 @@ func (ix *Index) build(ctx context.Context) error {
 			ix.finish(started)
 			return nil
 		}
-		if time.Since(said) > 2*time.Second {
+		if !ix.ready.Load() && time.Since(said) > 2*time.Second {
 			ix.cfg.Log.Info("building the index", "shadows", read)
 			said = time.Now()
 		}
@@ -81,12 +93,10 @@ func (ix *Index) build(ctx context.Context) error {
 }
 
 func (ix *Index) finish(started time.Time) {
-	ix.mu.Lock()
-	ix.buried = nil
-	n := ix.rows.count
-	ix.mu.Unlock()
-	ix.ready.Store(true)
+	if ix.ready.Swap(true) {
+		return
+	}
 	if took := time.Since(started); took > time.Second {
-		ix.cfg.Log.Info("the index is built", "shadows", n, "took", took.Round(time.Millisecond).String())
+		ix.cfg.Log.Info("the index is built", "shadows", ix.Len(), "took", took.Round(time.Millisecond).String())
 	}
 }

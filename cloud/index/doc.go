@@ -11,6 +11,10 @@
 // cut after MaxText bytes. At Config.MaxShadows rows it takes no new shadows and
 // says so in every answer.
 //
+// What other processes write to a shared store it knows at the next refresh, or
+// when it is asked to wait for it: it takes versions as they come, and an older
+// one never replaces a newer.
+//
 // It holds no documents, never changes one, and nothing it says is the truth:
 // that is in the documents, of which it only says where to look.
 package index

@@ -28,6 +28,7 @@ type Documents interface {
 // Records is the store as the index reads it when it is built.
 type Records interface {
 	Scan(ctx context.Context, from store.Key, limit int) ([]store.Record, error)
+	Load(ctx context.Context, key store.Key) ([]byte, error)
 }
 
 // Config is what an Index stands on. Zero fields have the defaults given.
@@ -35,6 +36,7 @@ type Config struct {
 	Store      Records
 	Now        func() time.Time // default time.Now
 	MaxShadows int              // rows; default 2,000,000
+	Refresh    time.Duration    // for a store that other processes write to: the whole of it is read again this often; 0 = never
 	Log        *slog.Logger
 	Metrics    prometheus.Registerer // nil: not exported
 }
@@ -50,7 +52,8 @@ type Index struct {
 	position   uint64 // of the last change that is in
 	incomplete bool   // it was full once
 	changed    chan struct{}
-	buried     map[store.Key]uint64 // while building: what was deleted, lest the store's older record bring it back
+	readers    int                  // of the store, whose records may be old by the time they come in
+	buried     map[store.Key]uint64 // while there are any: what was deleted, lest an older record bring it back
 
 	applying sync.Mutex // held by whoever applies changes, so that they stay in order
 
@@ -86,7 +89,7 @@ func New(cfg Config) *Index {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	ix := &Index{cfg: cfg, reading: make(chan struct{}, maxReaders), wake: make(chan struct{}, 1), buried: make(map[store.Key]uint64)}
+	ix := &Index{cfg: cfg, reading: make(chan struct{}, maxReaders), wake: make(chan struct{}, 1)}
 	if cfg.Metrics != nil {
 		cfg.Metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gnomon_index_shadows", Help: "Shadows in the index.",
@@ -193,6 +196,22 @@ func (ix *Index) put(f *facts) {
 	f.fill(ix.rows.insert(b, i, ix.rows.thingAt(b, i, f.key.Thing)))
 }
 
+// beginReading has deletions kept until the returned function is called.
+func (ix *Index) beginReading() (end func()) {
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	if ix.readers++; ix.buried == nil {
+		ix.buried = make(map[store.Key]uint64)
+	}
+	return func() {
+		ix.mu.Lock()
+		defer ix.mu.Unlock()
+		if ix.readers--; ix.readers == 0 {
+			ix.buried = nil
+		}
+	}
+}
+
 // bury keeps, while the store is being read, what was deleted.
 func (ix *Index) bury(f *facts) {
 	if ix.buried != nil {
@@ -216,28 +235,4 @@ func (ix *Index) Ready() error {
 		return nil
 	}
 	return fmt.Errorf("%w: %d read so far", ErrBuilding, ix.read.Load())
-}
-
-// Wait waits until the index has at least this version of a shadow, as it comes
-// to be when the change was made through another replica.
-func (ix *Index) Wait(ctx context.Context, key store.Key, version uint64) error {
-	for {
-		ix.drain()
-		ix.mu.Lock()
-		b, i, found := ix.rows.find(key)
-		if found && ix.rows.blocks[b][i].version >= version {
-			ix.mu.Unlock()
-			return nil
-		}
-		if ix.changed == nil {
-			ix.changed = make(chan struct{})
-		}
-		changed := ix.changed
-		ix.mu.Unlock()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }

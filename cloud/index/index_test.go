@@ -55,6 +55,13 @@ func (w *world) Scan(_ context.Context, from store.Key, limit int) (list []store
 	return list, nil
 }
 
+func (w *world) Load(_ context.Context, key store.Key) ([]byte, error) {
+	if w.docs[key] == nil {
+		return nil, store.ErrNotFound
+	}
+	return w.docs[key].AppendRecord(nil), nil
+}
+
 // put makes the next version of a document and tells of it.
 func (w *world) put(t interface{ Fatal(...any) }, key store.Key, state string) {
 	u, err := shadow.ParseUpdate([]byte(`{"state":`+state+`}`), shadow.Limits{})
@@ -357,6 +364,32 @@ func TestWait(t *testing.T) {
 	}
 	if err := <-running; err != nil {
 		t.Error(err)
+	}
+}
+
+// What others do to a shared store is known after a look or a refresh.
+func TestRefresh(t *testing.T) {
+	w := fleet(t)
+	ix := New(Config{Store: w, Refresh: time.Hour})
+	ix.SetDocuments(w)
+	if err := ix.build(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	web := store.Key{Thing: "n1", Shadow: "app:web"}
+	w.put(t, web, `{"reported":{"phase":"stopped"}}`)
+	if err := ix.Wait(context.Background(), web, 2); err != nil {
+		t.Error(err)
+	}
+	if got := all(t, ix, Query{Selector: sel(t, "phase=stopped"), Limit: 9}); len(got) != 1 {
+		t.Errorf("after a look: %+v", got)
+	}
+	w.delete(web)
+	w.put(t, store.Key{Thing: "n3"}, `{"desired":{"node":{}}}`)
+	if err := ix.build(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(all(t, ix, Query{Selector: sel(t, "node in (n1,n3)"), Limit: 9})); !slices.Equal(got, []string{"n1/n1", "n3/n3"}) {
+		t.Errorf("after a refresh: %v", got)
 	}
 }
 
