@@ -7,9 +7,7 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 
-	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/listeners"
 )
 
@@ -196,12 +194,3 @@ func (g *guard) shutdown(tell func()) {
 func (g *guard) Close(listeners.CloseFn) {}
 
 var _ listeners.Listener = (*guard)(nil)
-
-// session is what the broker knows of a connected client beyond mochi.
-type session struct {
-	client     *mqtt.Client
-	conn       *guardedConn
-	who        principal
-	unanswered atomic.Int32 // shadow requests
-	acks       acks
-}

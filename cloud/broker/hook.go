@@ -31,7 +31,8 @@ func (h *hook) Provides(b byte) bool {
 	return bytes.IndexByte([]byte{
 		mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablish,
 		mqtt.OnSessionEstablished, mqtt.OnSubscribed, mqtt.OnPublish,
-		mqtt.OnRetainMessage, mqtt.OnRetainedExpired,
+		mqtt.OnRetainMessage, mqtt.OnRetainedExpired, mqtt.OnClientExpired,
+		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnSubscribe,
 	}, b) >= 0
 }
 
@@ -67,14 +68,18 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 }
 
 // OnSessionEstablish keeps a session from a principal it didn't begin with:
-// mochi looks at the client id only.
+// mochi looks at the client id only. It also keeps mochi from using topic aliases
+// towards clients: a message kept for a later connection would have one that was
+// agreed on over an earlier one.
 func (h *hook) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
+	cl.Properties.Props.TopicAliasMaximum = 0
 	old, ok := h.broker.server.Clients.Get(cl.ID)
 	if !ok {
 		return
 	}
 	mine, theirs := h.broker.session(cl), old.Net.Conn
 	if conn, ok := theirs.(*guardedConn); ok && conn.session != nil && mine != nil && conn.session.who == mine.who {
+		arrange(old.State.Inflight)
 		return
 	}
 	old.Stop(packets.ErrSessionTakenOver)
@@ -122,7 +127,7 @@ func (h *hook) OnACLCheck(_ *mqtt.Client, topic string, write bool) bool {
 // so that Subscribed needn't look when nobody ever was.
 func (h *hook) OnSubscribed(_ *mqtt.Client, pk packets.Packet, _ []byte) {
 	for _, f := range pk.Filters {
-		if !isAWS(f.Filter) || strings.HasPrefix(f.Filter, "$share/") {
+		if f.Filter != "" && !isAWS(f.Filter) || strings.HasPrefix(f.Filter, "$share/") {
 			h.broker.plain.Add(1)
 		}
 	}
@@ -157,7 +162,7 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		handle(ctx, s.who, topic, pk.Payload, func(err error) { done <- err })
 		return pk, h.exactlyOnce(s, <-done)
 	}
-	id, qos := pk.PacketID, pk.FixedHeader.Qos
+	id, qos := s.own(pk.PacketID), pk.FixedHeader.Qos
 	handle(ctx, s.who, topic, pk.Payload, func(err error) {
 		h.release(s)
 		switch {

@@ -1,0 +1,117 @@
+package broker
+
+import (
+	"cmp"
+	"slices"
+	"sync/atomic"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// session is what the broker knows of a connected client beyond mochi.
+type session struct {
+	client     *mqtt.Client
+	conn       *guardedConn
+	who        principal
+	unanswered atomic.Int32 // shadow requests
+	acks       acks
+	standIn    standIn
+}
+
+// standIn is the identifier that mochi sees of the packet in hand in place of the
+// client's own. Client and server number their packets apart, but mochi keeps
+// both in one table: a SUBSCRIBE numbered like a message that the client has yet
+// to acknowledge would be refused, and a PUBLISH would end that message's being
+// delivered again. It belongs to the goroutine that reads the connection, which
+// also writes the answers concerned.
+type standIn struct{ id, own uint16 }
+
+// OnPacketRead gives a packet another identifier where its own is taken.
+func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	conn, ok := cl.Net.Conn.(*guardedConn)
+	if !ok || conn.session == nil {
+		return pk, nil
+	}
+	switch pk.FixedHeader.Type {
+	case packets.Subscribe, packets.Unsubscribe:
+	case packets.Publish:
+		if pk.FixedHeader.Qos != 1 {
+			return pk, nil
+		}
+	default:
+		return pk, nil
+	}
+	s := conn.session
+	s.standIn = standIn{}
+	if outgoing(cl, pk.PacketID) {
+		s.standIn.own = pk.PacketID
+		for pk.PacketID--; outgoing(cl, pk.PacketID) || pk.PacketID == 0; pk.PacketID-- {
+		}
+		s.standIn.id = pk.PacketID
+	}
+	return pk, nil
+}
+
+// outgoing tells whether a message to the client goes by an identifier.
+func outgoing(cl *mqtt.Client, id uint16) bool {
+	m, ok := cl.State.Inflight.Get(id)
+	return ok && (m.FixedHeader.Type == packets.Publish || m.FixedHeader.Type == packets.Pubrel)
+}
+
+// own returns the identifier that the client gave a packet.
+func (s *session) own(id uint16) uint16 {
+	if id != 0 && id == s.standIn.id {
+		return s.standIn.own
+	}
+	return id
+}
+
+// OnPacketEncode answers a packet under the client's own identifier.
+func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	switch pk.FixedHeader.Type {
+	case packets.Suback, packets.Unsuback, packets.Puback:
+		if conn, ok := cl.Net.Conn.(*guardedConn); ok && conn.session != nil {
+			pk.PacketID = conn.session.own(pk.PacketID)
+		}
+	}
+	return pk
+}
+
+// arrange has mochi send what a session missed in the order it was published.
+// Mochi orders by the low bits of the second of a message's publication, which
+// orders nothing within one second.
+func arrange(in *mqtt.Inflight) {
+	missed := in.GetAll(false)
+	slices.SortStableFunc(missed, func(a, b packets.Packet) int {
+		return cmp.Or(cmp.Compare(a.Created, b.Created), int(int16(a.PacketID-b.PacketID)))
+	})
+	for i, m := range missed {
+		m.Created = int64(i) // older than all that come later
+		in.Set(m)
+	}
+}
+
+// OnClientExpired clears away the subscriptions of a session that has ended,
+// which mochi would match against for ever.
+func (h *hook) OnClientExpired(cl *mqtt.Client) {
+	h.broker.server.UnsubscribeClient(cl)
+	cl.ClearInflights()
+}
+
+// OnSubscribe bounds a session's filters: one too many is made one that mochi
+// refuses, in its place among the others.
+func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	held := cl.State.Subscriptions.Len()
+	for i := range pk.Filters {
+		f := &pk.Filters[i]
+		if _, ok := cl.State.Subscriptions.Get(f.Filter); ok {
+			continue
+		}
+		if held++; held > h.broker.cfg.Subscriptions {
+			h.broker.metrics.refused.WithLabelValues("subscriptions").Inc()
+			f.Filter = ""
+		}
+	}
+	return pk
+}
