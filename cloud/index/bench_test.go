@@ -145,6 +145,48 @@ func BenchmarkList(b *testing.B) {
 	}
 }
 
+// BenchmarkList_DuringWrites asks for what isn't there, so that all rows are
+// passed, while 20,000 changes a second come in.
+func BenchmarkList_DuringWrites(b *testing.B) {
+	ix, _ := benchIndex(b)
+	docs := make([]*shadow.Document, 10_000)
+	for i := range docs {
+		docs[i] = fleetDocument(2*i + 1)
+		docs[i].Version = 2
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan int)
+	go func() {
+		ticker := time.NewTicker(time.Millisecond)
+		defer ticker.Stop()
+		n := 0
+		for {
+			select {
+			case <-ticker.C:
+				for range 20 {
+					ix.Committed(fleetKey(2*(n%len(docs))+1), docs[n%len(docs)], uint64(n))
+					n++
+				}
+			case <-ctx.Done():
+				ended <- n
+				return
+			}
+		}
+	}()
+	q := Query{Kind: schema.KindApplication, Selector: sel(b, "site=nowhere"), Limit: 100}
+	var took []time.Duration
+	for b.Loop() {
+		started := time.Now()
+		if _, err := ix.List(ctx, identity.LocalOperator, q); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, time.Since(started))
+	}
+	cancel()
+	b.ReportMetric(float64(<-ended)/b.Elapsed().Seconds(), "changes/s")
+	quantiles(b, took)
+}
+
 func BenchmarkCount(b *testing.B) {
 	ix, _ := benchIndex(b)
 	for _, by := range []string{"component", "site", "label.serial", "phase"} {
