@@ -16,6 +16,7 @@
 //     is rejected with 429 and acknowledged; the connection stays. Over MQTT 5
 //     it is the receive maximum too, so that a client that keeps to it is never
 //     throttled at quality of service 1.
+//   - 64 messages may wait to be sent to a client; it misses those beyond.
 //   - A session holds Config.Subscriptions filters; one more is refused in the
 //     SUBACK.
 //   - A session that began with clean=false, or with a session expiry, keeps up
