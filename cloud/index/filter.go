@@ -24,6 +24,9 @@ func (ix *Index) Filter(s Selector) (Filter, error) {
 			return nil, &SelectorError{Position: 1, Field: string(r.Field), Message: "changes can't be selected by pendingFor, which grows without any", Allowed: "converged=false"}
 		}
 	}
+	if err := ix.Ready(); err != nil {
+		return nil, err
+	}
 	m := compile(s, time.Time{})
 	return func(key store.Key, phase string, converged bool) bool {
 		ix.drain()

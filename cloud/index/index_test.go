@@ -367,6 +367,43 @@ func TestWait(t *testing.T) {
 	}
 }
 
+// Changes are selected by what they say themselves and what is known of their
+// shadow, and when that is gone, of its node.
+func TestFilter(t *testing.T) {
+	w := fleet(t)
+	ix := w.indexOf(t)
+	w.tell = ix.Committed
+	web := store.Key{Thing: "n1", Shadow: "app:web"}
+	selected := func(selector string, key store.Key, phase string, converged bool) bool {
+		f, err := ix.Filter(sel(t, selector))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f(key, phase, converged)
+	}
+	check := func(when string, want bool, selector string, key store.Key) {
+		t.Helper()
+		if selected(selector, key, "failed", false) != want {
+			t.Errorf("%s: %s is %v", when, selector, !want)
+		}
+	}
+	check("of the change itself", true, "phase=failed,!converged", web)
+	check("of the row", true, "zone=east,component=web@1.0.0,kind=application,name=web", web)
+	check("of another zone", false, "zone=west", web)
+	w.delete(web)
+	check("of the node of what is gone", true, "zone=east,site=s1,kind=application,name=web", web)
+	check("of what is gone itself", false, "component", web)
+	check("of a thing that never was", true, "node=n9,!zone,kind=policy", store.Key{Thing: "n9", Shadow: "collect:x"})
+	for _, refused := range []string{"pendingFor>1m", "desired.a", "!reported.a"} {
+		if _, err := ix.Filter(sel(t, refused)); err == nil {
+			t.Errorf("%s is a filter", refused)
+		}
+	}
+	if _, err := New(Config{Store: w}).Filter(sel(t, "zone=east")); !errors.Is(err, ErrBuilding) {
+		t.Errorf("before it is built: %v", err)
+	}
+}
+
 // What others do to a shared store is known after a look or a refresh.
 func TestRefresh(t *testing.T) {
 	w := fleet(t)
