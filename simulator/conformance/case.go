@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"os"
+	"strconv"
 	"testing"
 )
 
@@ -13,10 +14,19 @@ type Config struct {
 	Depth      int    // levels of nesting; default 6
 }
 
-// FromEnvironment reads the address of a service that runs already; ok is false
-// when none is given.
+// FromEnvironment reads where a service is that runs already, from
+// GNOMON_CONFORMANCE_HTTP and GNOMON_CONFORMANCE_MQTT, and its limits, if they
+// are not AWS's, from GNOMON_CONFORMANCE_STATE_BYTES and GNOMON_CONFORMANCE_DEPTH.
+// ok is false when no address is given.
 func FromEnvironment() (c Config, ok bool) {
-	c = Config{HTTP: os.Getenv("GNOMON_CONFORMANCE_HTTP"), MQTT: os.Getenv("GNOMON_CONFORMANCE_MQTT")}
+	number := func(name string) int {
+		n, _ := strconv.Atoi(os.Getenv(name)) // none: the default
+		return n
+	}
+	c = Config{
+		HTTP: os.Getenv("GNOMON_CONFORMANCE_HTTP"), MQTT: os.Getenv("GNOMON_CONFORMANCE_MQTT"),
+		StateBytes: number("GNOMON_CONFORMANCE_STATE_BYTES"), Depth: number("GNOMON_CONFORMANCE_DEPTH"),
+	}
 	return c, c.HTTP != "" && c.MQTT != ""
 }
 

@@ -23,6 +23,21 @@
 //	10  empty objects are values       21  what is not there
 //	11  sections come and go
 //
+// # What AWS does not say
+//
+// Gnomon decided, and the cases marked [U] hold it to this:
+//
+//   - desired and reported are the first level of nesting, empty containers none;
+//   - a clientToken that is no string is invalid, null is none;
+//   - the version in a get is not looked at, that in a delete is;
+//   - a nested object emptied by nulls stays, as {};
+//   - a shadow that never was has version 0; a deleted one V+1, so that it is made
+//     again as V+2, without looking at how long ago that was;
+//   - an accepted answer has a timestamp for members it removed, too;
+//   - the first update/documents has no previous;
+//   - what HTTP changes is answered on the MQTT topics as well, what it only reads
+//     or fails at is not.
+//
 // It never looks into the service and never depends on how fast it is: what is
 // not to be published is waited for no longer than a message that comes after it.
 package conformance

@@ -149,6 +149,10 @@ func awsRoundTrip(ctx context.Context, t *testing.T, client *iotdataplane.Client
 	if _, err := update(fmt.Sprintf(`{"state":{"desired":{"a":"%070000d"}}}`, 0)); !errors.As(err, &large) {
 		t.Fatalf("too large: %v, want RequestEntityTooLargeException", err)
 	}
+	var encoding *types.UnsupportedDocumentEncodingException
+	if _, err := update("{\"state\":{\"desired\":{\"a\":\"\xff\"}}}"); !errors.As(err, &encoding) {
+		t.Fatalf("not UTF-8: %v, want UnsupportedDocumentEncodingException", err)
+	}
 	got, err := client.GetThingShadow(ctx, &iotdataplane.GetThingShadowInput{ThingName: thing, ShadowName: name})
 	if err != nil {
 		t.Fatal(err)
