@@ -91,6 +91,8 @@ type Broker struct {
 	sessions sync.Map     // *mqtt.Client → *session
 	plain    atomic.Int64 // subscriptions ever made that could match a topic without $aws/
 	ctx      atomic.Pointer[context.Context]
+
+	elsewhere *elsewhere // nil: this is the only broker
 }
 
 // New returns a broker that doesn't listen yet.

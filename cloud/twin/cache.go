@@ -21,8 +21,9 @@ type entry struct {
 	// The committer updates these without the lock: it must never wait for a
 	// stripe, whose holder may be waiting for the committer's queue.
 	committed atomic.Pointer[shadow.Document]
-	pending   atomic.Int32 // changes submitted and not answered
-	failed    atomic.Bool  // a commit failed, or another writer came in between: head is void, and so is the entry
+	pending   atomic.Int32  // changes submitted and not answered
+	told      atomic.Uint64 // newest version that Config.Committed heard of
+	failed    atomic.Bool   // a commit failed, or another writer came in between: head is void, and so is the entry
 
 	size int // approximate bytes
 	at   *list.Element

@@ -71,6 +71,9 @@ func (s *Service) place(ctx context.Context, st *stripe, c change) error {
 	}
 	record := next.AppendRecord(make([]byte, 0, next.StateBytes()*3/2+128))
 	out := s.messages(c, previous, next, update)
+	if s.cfg.Replicas != nil {
+		out.notice = appendNotice(make([]byte, 0, 2*len(record)+256), c, previous, record, update)
+	}
 	started := s.cfg.Now()
 	e.pending.Add(1)
 	err = s.cfg.Store.Submit(ctx, []store.Record{{Key: c.key, Data: record, Base: e.sum}}, func(err error) {
@@ -126,11 +129,17 @@ func (s *Service) finish(e *entry, c change, next *shadow.Document, out outgoing
 		return
 	}
 	e.committed.Store(next)
+	if !e.tell(next) {
+		out.event.document = nil // another replica's later version has overtaken it
+	}
 	s.release(e)
 	for _, m := range out.messages {
 		s.cfg.Publisher.Publish(m.topic, m.payload)
 	}
 	s.events.append(out.event)
+	if out.notice != nil {
+		s.cfg.Replicas.Send(c.key.Thing, out.notice)
+	}
 	_ = s.metrics.count(nil)
 	c.done(next, nil)
 }

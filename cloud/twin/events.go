@@ -81,6 +81,18 @@ func (l *eventLog) append(e Event) {
 	}
 }
 
+// lose makes every place in the events one that has fallen behind.
+func (l *eventLog) lose() {
+	l.mu.Lock()
+	l.last += uint64(len(l.ring)) + 1 // beyond those that were up to date, too
+	changed := l.changed
+	l.changed = nil
+	l.mu.Unlock()
+	if changed != nil {
+		close(changed)
+	}
+}
+
 // Subscription is a place in the events.
 type Subscription struct {
 	log  *eventLog

@@ -12,6 +12,7 @@ import (
 type outgoing struct {
 	messages []message
 	event    Event
+	notice   []byte // for the other replicas, if there are any
 }
 
 type message struct {

@@ -25,7 +25,8 @@ type Publisher interface {
 // Config is what a Service stands on. Zero fields have the defaults given.
 type Config struct {
 	Store      store.Store
-	Shared     bool // other processes write to Store, too
+	Shared     bool     // other processes write to Store, too
+	Replicas   Replicas // the other processes; nil: there are none
 	Publisher  Publisher
 	Now        func() time.Time // default time.Now
 	Limits     shadow.Limits    // default shadow.DefaultLimits

@@ -20,9 +20,9 @@ import (
 
 	"gnomon/cli/settings"
 	"gnomon/cloud/broker"
+	"gnomon/cloud/fanout"
 	"gnomon/cloud/index"
 	"gnomon/cloud/rest"
-	"gnomon/cloud/store/pebble"
 	"gnomon/cloud/twin"
 	"gnomon/shadow"
 )
@@ -31,6 +31,7 @@ import (
 type cloudConfig struct {
 	Dev        bool
 	Data       string
+	Store      string // URL of a shared store; "" = in Data
 	HTTP       string
 	MQTT       string
 	LogFormat  string
@@ -75,6 +76,7 @@ a YAML file (--config); flags win over the environment, that over the file.`,
 	f := c.Flags()
 	f.BoolVar(&cfg.Dev, "dev", cfg.Dev, "development mode: no login, no encryption, loopback only")
 	f.StringVar(&cfg.Data, "data", cfg.Data, "directory of the store")
+	f.StringVar(&cfg.Store, "store", cfg.Store, "URL of a Redis that replicas share, instead of a directory: redis://, redis+cluster://, redis+sentinel://")
 	f.StringVar(&cfg.HTTP, "http", cfg.HTTP, "address of the HTTP API")
 	f.StringVar(&cfg.MQTT, "mqtt", cfg.MQTT, "address of the MQTT broker")
 	f.StringVar(&cfg.LogFormat, "log-format", cfg.LogFormat, "text or json")
@@ -133,7 +135,7 @@ func (cfg *cloudConfig) run(ctx context.Context, stderr io.Writer) error {
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	limits := shadow.Limits{StateBytes: cfg.StateLimit, Depth: cfg.DepthLimit, BodyBytes: 2 * cfg.StateLimit}
 
-	db, err := pebble.Open(pebble.Config{Dir: cfg.Data, Log: log})
+	db, others, err := cfg.openDatabase(ctx, log, metrics)
 	if err != nil {
 		return err
 	}
@@ -141,22 +143,30 @@ func (cfg *cloudConfig) run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
-	found := index.New(index.Config{Store: db, Log: log, Metrics: metrics})
-	shadows, err := twin.New(twin.Config{Store: db, Committed: found.Committed, Publisher: mqtt, Limits: limits, CacheBytes: cfg.CacheMiB << 20, CacheCount: math.MaxInt32, Log: log, Metrics: metrics})
+	search := index.Config{Store: db, Log: log, Metrics: metrics}
+	if others != nil {
+		search.Refresh = refresh
+	}
+	found := index.New(search)
+	shadows, err := twin.New(twin.Config{Store: db, Shared: others != nil, Replicas: replicasOf(others), Committed: found.Committed, Publisher: mqtt, Limits: limits, CacheBytes: cfg.CacheMiB << 20, CacheCount: math.MaxInt32, Log: log, Metrics: metrics})
 	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+	if err := join(others, mqtt, shadows); err != nil {
 		return errors.Join(err, db.Close())
 	}
 	mqtt.SetShadows(shadows)
 	found.SetDocuments(shadows)
 	api := rest.New(rest.Config{Address: cfg.HTTP, Shadows: shadows, Topics: mqtt, Index: found, Ready: func() error { return cmp.Or(db.Err(), found.Ready()) }, Limits: limits, Local: cfg.Dev, Log: log, Metrics: metrics})
-	return cfg.serve(ctx, log, parts{db, mqtt, api, found})
+	return cfg.serve(ctx, log, parts{db, mqtt, api, found, others})
 }
 
 type parts struct {
-	db   *pebble.Store
-	mqtt *broker.Broker
-	api  *rest.Server
-	find *index.Index
+	db     database
+	mqtt   *broker.Broker
+	api    *rest.Server
+	find   *index.Index
+	others *fanout.Fanout // nil: there are none
 }
 
 // serve binds both addresses before anything runs, and closes the store last.
@@ -175,6 +185,7 @@ func (cfg *cloudConfig) serve(ctx context.Context, log *slog.Logger, p parts) er
 	defer stopStore()
 	stored := make(chan error, 1)
 	go func() { stored <- p.db.Run(storeCtx) }()
+	told := tell(ctx, p.others)
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.api.Run(gctx) })
 	g.Go(func() error { return p.mqtt.Run(gctx) })
@@ -182,7 +193,7 @@ func (cfg *cloudConfig) serve(ctx context.Context, log *slog.Logger, p parts) er
 	started := time.Now()
 	err = g.Wait()
 	stopStore()
-	err = errors.Join(err, <-stored, p.db.Close())
+	err = errors.Join(err, <-stored, told(), p.db.Close())
 	log.Info("gnomon cloud ended", "after", time.Since(started).Round(time.Second).String())
 	return err
 }

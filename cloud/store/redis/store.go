@@ -53,6 +53,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	silence()
 	a, err := parseURL(cfg.URL)
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)

@@ -1,10 +1,12 @@
 package redis
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -114,6 +116,7 @@ func (a *address) alone(text string) error {
 		return fmt.Errorf("redis URL: %w", err)
 	}
 	limit(&o.DialTimeout, &o.ReadTimeout, &o.WriteTimeout)
+	o.DialerRetries = 1 // whoever needs the connection tries again
 	o.MaintNotificationsConfig = quiet()
 	a.make = func(commits bool) goredis.UniversalClient {
 		own := *o
@@ -131,6 +134,7 @@ func (a *address) cluster(text string) error {
 		return fmt.Errorf("redis URL: %w", err)
 	}
 	limit(&o.DialTimeout, &o.ReadTimeout, &o.WriteTimeout)
+	o.DialerRetries = 1 // whoever needs the connection tries again
 	o.MaintNotificationsConfig = quiet()
 	a.make = func(commits bool) goredis.UniversalClient {
 		own := *o
@@ -148,6 +152,7 @@ func (a *address) sentinel(text string) error {
 		return fmt.Errorf("redis URL: %w", err)
 	}
 	limit(&o.DialTimeout, &o.ReadTimeout, &o.WriteTimeout)
+	o.DialerRetries = 1 // whoever needs the connection tries again
 	a.make = func(commits bool) goredis.UniversalClient {
 		own := *o
 		if commits {
@@ -173,3 +178,11 @@ func limit(dial, read, write *time.Duration) {
 func quiet() *maintnotifications.Config {
 	return &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 }
+
+// discard takes what go-redis would write to standard error, for all there is in
+// it reaches us as errors.
+type discard struct{}
+
+func (discard) Printf(context.Context, string, ...any) {}
+
+var silence = sync.OnceFunc(func() { goredis.SetLogger(discard{}) })
