@@ -29,7 +29,7 @@ func observe(ctx context.Context, cfg Config, about wire.Topic) (*observer, erro
 		return nil, err
 	}
 	o := &observer{about: about, fence: "conformance/" + about.Thing}
-	if o.conn, err = mqtt.Connect(ctx, nc, mqtt.Options{ClientID: "o-" + about.Thing[:30]}); err != nil {
+	if o.conn, err = mqtt.Connect(ctx, nc, mqtt.Options{ClientID: "o-" + about.Thing[:30], MaxPacket: 16 << 20}); err != nil {
 		return nil, err
 	}
 	o.stop = context.AfterFunc(ctx, func() { _ = o.conn.Close() })

@@ -82,7 +82,7 @@ func runCase(t *testing.T, cfg Config, tr Transport, c Case, named bool) {
 			t.Fatalf("step %d: observer: %v", i+1, err)
 		}
 		for _, problem := range s.check(got, published, tr, about) {
-			t.Errorf("step %d, %s %.200s:\n%v", i+1, s.Op, s.Body, problem)
+			t.Errorf("step %d, %s %.200s:\n%.4000v", i+1, s.Op, s.Body, problem)
 		}
 	}
 }
