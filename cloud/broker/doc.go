@@ -27,8 +27,13 @@
 //     service 1, is delivered but not retained over MQTT otherwise, and is
 //     answered with 429 over HTTP.
 //
-// Two deviations from what a general broker does: a will in the space of
-// shadows refuses the connection (publish an update instead when the
-// connection is there), and over MQTT 3.1.1, which has no reason codes, a
-// forbidden publish ends the connection, as the AWS service does it.
+// # Deviations from what a general broker does
+//
+//   - A will in the space of shadows refuses the connection: publish an update
+//     instead when the connection is there.
+//   - Over MQTT 3.1.1, which has no reason codes, a forbidden publish ends the
+//     connection, as the AWS service does it.
+//   - A receive maximum that a client of MQTT 5 states is not kept to when it is
+//     below 64, and a message kept for a session is marked as a duplicate even
+//     when it is sent for the first time.
 package broker

@@ -106,6 +106,23 @@ func TestRetainedWill(t *testing.T) {
 	}
 }
 
+// What was published with an expiry is retained until then.
+func TestRetainedExpires(t *testing.T) {
+	b, _ := start(t, accepting, nil)
+	for topic, expiry := range map[string]uint32{"soon": 1, "never": 0, "later": 1000} {
+		if err := b.Send(context.Background(), identity.LocalOperator, message.Message{Topic: topic, Payload: []byte("x"), Retain: true, Expiry: expiry}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := retainedTopics(t, b); got != "later never soon" {
+		t.Errorf("retained on %q", got)
+	}
+	eventually(t, "one has expired", func() bool { return retainedTopics(t, b) == "later never" })
+	if _, err := b.Retained(context.Background(), identity.LocalOperator, "soon"); code(err) != 404 {
+		t.Errorf("the expired one: %v, want 404", err)
+	}
+}
+
 // A shadow request that comes by HTTP is the shadow service's, whole.
 func TestSend_ShadowRequest(t *testing.T) {
 	failure := errors.New("disk")

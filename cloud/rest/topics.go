@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -137,6 +138,9 @@ func userProperties(header string) (pairs []message.Pair, err error) {
 		return nil, err
 	}
 	for _, object := range list {
+		if len(object) != 1 {
+			return nil, fmt.Errorf("an object with %d members", len(object))
+		}
 		for key, value := range object {
 			pairs = append(pairs, message.Pair{Key: key, Value: value})
 		}
