@@ -160,10 +160,11 @@ func (s *Service) peek(ctx context.Context, key store.Key) (*shadow.Document, er
 	st := s.stripeOf(key.Thing)
 	st.mu.Lock()
 	e := st.shadows[key]
-	st.mu.Unlock()
-	if e != nil && !e.failed.Load() && !s.cfg.Shared {
+	if e != nil && !e.failed.Load() && e.record == nil && !s.cfg.Shared {
+		defer st.mu.Unlock()
 		return e.committed.Load(), nil
 	}
+	st.mu.Unlock()
 	d, _, err := load(ctx, s.cfg.Store, key)
 	if errors.Is(err, shadow.ErrCorrupt) {
 		s.cfg.Log.Error("a stored shadow is unreadable", "thing", key.Thing, "shadow", key.Shadow, "error", err)

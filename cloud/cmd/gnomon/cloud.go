@@ -115,12 +115,12 @@ func (cfg *cloudConfig) validate() error {
 
 // tuneGC lets the heap grow before it is collected: most of it is short-lived,
 // and collections are what slows requests most. A limit keeps it in bounds.
-func tuneGC() {
+func tuneGC(cacheMiB int) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400)
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(1 << 30)
+		debug.SetMemoryLimit(1<<30 + 2*int64(cacheMiB)<<20)
 	}
 }
 
@@ -130,7 +130,7 @@ func (cfg *cloudConfig) run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	tuneGC()
+	tuneGC(cfg.CacheMiB)
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	limits := shadow.Limits{StateBytes: cfg.StateLimit, Depth: cfg.DepthLimit, BodyBytes: 2 * cfg.StateLimit}
