@@ -10,7 +10,7 @@ GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 export GOFLAGS ?= -buildvcs=false
 
-.PHONY: help build demo test check bench lint fuzz race vuln docs
+.PHONY: help build demo test check bench lint fuzz race vuln docs linear
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ test: ## every test, on real parts; installs what it needs
 race: ## the tests of the packages with goroutines under the race detector
 	@.ci/deps test
 	CGO_ENABLED=1 go test -race -timeout 20m ./shadow/... ./schema/... ./cloud/... ./edge/state/... ./edge/link/... ./edge/reconcile/... ./edge/collect/... ./simulator/...
+
+linear: ## 200 histories of versioned updates under kills and cuts, judged by porcupine (SEED=n SEEDS=1 repeats one)
+	SEEDS=$${SEEDS:-200} go test -count=1 -run Linearizable ./simulator/linear
 
 lint: ## gofmt, vet and golangci-lint with the dependency rule
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted (run gofmt -w):'; gofmt -l $$(git ls-files '*.go'); exit 1; }
@@ -60,4 +63,4 @@ bench: build ## the figures of benchmarks/, as ratios in one run
 	$(PURE) -o $(BIN)/gnomon-bench ./benchmarks/cmd/gnomon-bench
 	benchmarks/run
 
-check: lint docs vuln race ## what CI runs besides `make test`
+check: lint docs vuln linear race ## what CI runs besides `make test`

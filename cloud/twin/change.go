@@ -64,8 +64,8 @@ func (s *Service) place(ctx context.Context, st *stripe, c change) error {
 		err = validate(c.key, previous, next, update)
 	}
 	switch {
-	case err != nil && !s.cfg.Shared:
-		return s.metrics.count(err)
+	case err != nil && !s.cfg.Shared && e.pending.Load() == 0:
+		return s.metrics.count(err) // the head is committed, and nobody else writes
 	case err != nil || next == nil:
 		return s.confirm(ctx, e, c, err)
 	}

@@ -5,7 +5,9 @@
 // that versions rise by exactly one, that what is published about a shadow is
 // published in version order, and that readers see committed documents only. A
 // change builds on the newest document, committed or not (the head); when a
-// commit fails, everything built on it fails with it.
+// commit fails, everything built on it fails with it. A refusal speaks of the
+// head, too, and is given only once that is committed: who hears of a conflict
+// reads the version it was in conflict with.
 //
 // Where several processes share a store, a change is written only onto the very
 // document it was built on. One that another process overtook is planned anew on
