@@ -20,6 +20,10 @@ const maxGroup = 1 << 20
 // still there, for Err.
 const idle = time.Second
 
+// rest is for how long, after a group was tried again, others are not. While one
+// master of a Cluster is replaced, things of the others have to get through.
+const rest = 5 * time.Second
+
 // Run commits what is submitted until ctx ends, then what is still queued, so
 // that everything accepted is answered.
 func (s *Store) Run(ctx context.Context) error {
@@ -35,7 +39,7 @@ func (s *Store) Run(ctx context.Context) error {
 			clear(group)
 			quiet.Reset(idle)
 		case <-quiet.C:
-			s.note(s.client.Ping(ctx).Err())
+			s.judge(s.client.Ping(ctx).Err())
 		case <-ctx.Done():
 			return nil
 		}
@@ -68,13 +72,19 @@ func (s *Store) commit(ctx context.Context, group []*change) {
 	}
 	open = s.enter(detached, open)
 	deadline := time.Now().Add(s.retryFor)
-	if s.Err() != nil {
+	if time.Since(s.waited) < rest {
 		deadline = time.Now() // one attempt: things on other servers are waiting
 	}
-	asked := len(open) > 0
+	asked, tried := len(open), 0
 	var failure error
 	for pause := 2 * time.Millisecond; len(open) > 0; pause = min(2*pause, 200*time.Millisecond) {
 		open, failure = s.attempt(detached, open)
+		if failure != nil {
+			s.relocate(detached)
+		}
+		if tried++; tried > 1 {
+			s.waited = time.Now()
+		}
 		if len(open) == 0 || ctx.Err() != nil || time.Now().After(deadline) {
 			break
 		}
@@ -86,11 +96,36 @@ func (s *Store) commit(ctx context.Context, group []*change) {
 		}
 	}
 	settle(group)
-	if asked {
-		s.note(failure)
+	switch {
+	case len(open) < asked:
+		s.judge(nil) // somebody was there
+	case asked > 0:
+		s.judge(failure)
 	}
 	for _, c := range group {
 		c.done(c.err)
+	}
+}
+
+// judge decides whether the server is away: of a Cluster, some of whose masters
+// answer, it isn't.
+func (s *Store) judge(err error) {
+	switch {
+	case err == nil:
+		s.heard = time.Now()
+		s.note(nil)
+	case time.Since(s.heard) > idle:
+		s.note(err)
+	}
+}
+
+// relocate looks anew which server has which slots. Our pipelines are not
+// redirected, and so don't find out.
+func (s *Store) relocate(ctx context.Context) {
+	for _, client := range []goredis.UniversalClient{s.client, s.commits} {
+		if cluster, ok := client.(*goredis.ClusterClient); ok {
+			cluster.ReloadState(ctx)
+		}
 	}
 }
 

@@ -48,13 +48,15 @@ func (s *Store) enter(ctx context.Context, group []*change) []*change {
 	if len(entries) == 0 {
 		return group
 	}
-	_, _ = pipe.Exec(ctx) // every command has its own
+	if _, err := pipe.Exec(ctx); err != nil { // every command has its own
+		s.judge(err)
+		s.relocate(ctx)
+	}
 	var ok []*change
 	for _, c := range group {
 		if entry := entries[c.thing]; entry != nil {
 			if err := entry.Err(); err != nil {
 				c.err = fmt.Errorf("index: %w", err)
-				s.note(c.err)
 				continue
 			}
 			s.known.add(c.thing)

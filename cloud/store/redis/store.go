@@ -33,6 +33,8 @@ type Store struct {
 	client   goredis.UniversalClient // reads, and writes that may be done twice
 	commits  goredis.UniversalClient // the committer's
 	known    known                   // the committer's
+	heard    time.Time               // when the server last answered; the committer's
+	waited   time.Time               // when a group was last tried again; the committer's
 
 	run   [8]byte       // tells the tokens of this store from those of others
 	last  atomic.Uint64 // token given last

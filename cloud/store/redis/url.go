@@ -136,6 +136,7 @@ func (a *address) cluster(text string) error {
 	limit(&o.DialTimeout, &o.ReadTimeout, &o.WriteTimeout)
 	o.DialerRetries = 1 // whoever needs the connection tries again
 	o.MaintNotificationsConfig = quiet()
+	o.ClusterStateReloadInterval = 10 * time.Second
 	a.make = func(commits bool) goredis.UniversalClient {
 		own := *o
 		if commits {

@@ -1,0 +1,262 @@
+package replicas
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"gnomon/simulator/cloudapi"
+	"gnomon/simulator/cloudproc"
+	"gnomon/simulator/cloudtest"
+	"gnomon/simulator/node"
+)
+
+func TestMain(m *testing.M) { os.Exit(cloudtest.Main(m)) }
+
+// replica is one gnomon cloud of several.
+type replica struct {
+	t    *testing.T
+	cfg  cloudproc.Config
+	proc *cloudproc.Cloud
+	api  *cloudapi.Client
+}
+
+// start starts n replicas on a store. They end with the test.
+func start(t *testing.T, n int, url string) []*replica {
+	t.Helper()
+	all := make([]*replica, n)
+	for i := range all {
+		cfg := cloudtest.Config(t)
+		cfg.Args = []string{"--store", url}
+		api, err := cloudapi.New(cloudapi.Options{Base: "http://" + cfg.HTTP, Timeout: 10 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[i] = &replica{t: t, cfg: cfg, api: api}
+		all[i].again()
+		t.Cleanup(func() {
+			all[i].proc.Kill()
+			api.Close()
+			if t.Failed() {
+				t.Logf("replica %d: %s", i, all[i].proc.LogTail())
+			}
+		})
+	}
+	for _, r := range all {
+		r.ready()
+	}
+	return all
+}
+
+func (r *replica) again() {
+	r.t.Helper()
+	var err error
+	if r.proc, err = cloudproc.Start(r.cfg); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *replica) ready() {
+	r.t.Helper()
+	if err := r.proc.Ready(r.t.Context()); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// until waits for something that no event tells of.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(40 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	t.Fatalf("never: %s", what)
+}
+
+// balance dials a replica by chance, another one if that is down: what a load
+// balancer does.
+func balance(all []*replica) func(context.Context, string) (net.Conn, error) {
+	return func(ctx context.Context, _ string) (net.Conn, error) {
+		var dialer net.Dialer
+		errs := errors.New("no replica is there")
+		for _, i := range rand.Perm(len(all)) {
+			conn, err := dialer.DialContext(ctx, "tcp", all[i].cfg.MQTT)
+			if err == nil {
+				return conn, nil
+			}
+			errs = errors.Join(errs, err)
+		}
+		return nil, errs
+	}
+}
+
+// fleet is nodes, each with an application whose desired state writers change
+// through any replica, always to a higher value.
+type fleet struct {
+	t     *testing.T
+	all   []*replica
+	nodes []*written
+	stop  atomic.Bool
+	group sync.WaitGroup
+	acks  atomic.Int64
+	fails atomic.Int64
+	last  atomic.Pointer[error]
+}
+
+// written is what the writers know of one node's application.
+type written struct {
+	name string
+	mu   sync.Mutex
+	next int
+	acks []ack // the last of them
+}
+
+type ack struct {
+	value int
+	at    time.Time
+}
+
+const (
+	nodes   = 40
+	writers = 8
+	app     = "web"
+)
+
+// launch starts nodes, waits until all have registered, and starts writers.
+func launch(t *testing.T, all []*replica) *fleet {
+	t.Helper()
+	f := &fleet{t: t, all: all}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	t.Cleanup(func() { f.stop.Store(true); f.group.Wait(); cancel(); running.Wait() })
+	cfg := node.Config{
+		Dial: balance(all), BootEpoch: 1, SyncInterval: 3 * time.Second, Timeout: 5 * time.Second,
+		BackoffMin: 50 * time.Millisecond, BackoffMax: time.Second,
+	}
+	var registered []*node.Node
+	for i := range nodes {
+		f.nodes = append(f.nodes, &written{name: fmt.Sprintf("node-%02d", i)})
+		n := node.New(cfg, f.nodes[i].name, uint64(i))
+		registered = append(registered, n)
+		running.Go(func() { _ = n.Run(ctx) }) // nil: ends with ctx only
+	}
+	for _, n := range registered {
+		select {
+		case <-n.Registered():
+		case <-time.After(30 * time.Second):
+			t.Fatalf("%s does not register: %v", n.Name(), n.Problem())
+		}
+	}
+	for w := range writers {
+		f.group.Go(func() {
+			for i := w; !f.stop.Load(); i += writers {
+				f.write(f.nodes[i%nodes])
+			}
+		})
+	}
+	f.traffic(200)
+	return f
+}
+
+// write sets the next value once, through any replica.
+func (f *fleet) write(n *written) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.next++
+	body := fmt.Sprintf(`{"component":"web@1","run":{"env":{"V":"%d"}}}`, n.next)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if _, err := f.all[rand.IntN(len(f.all))].api.PutApplication(ctx, n.name, app, []byte(body)); err != nil {
+		f.fails.Add(1)
+		f.last.Store(&err)
+		time.Sleep(5 * time.Millisecond)
+		return false
+	}
+	if len(n.acks) == 1000 {
+		n.acks = append(n.acks[:0], n.acks[500:]...)
+	}
+	n.acks = append(n.acks, ack{n.next, time.Now()})
+	f.acks.Add(1)
+	return true
+}
+
+// traffic waits until n more writes have been acknowledged.
+func (f *fleet) traffic(n int64) {
+	f.t.Helper()
+	goal := f.acks.Load() + n
+	defer func() {
+		if p := f.last.Load(); p != nil && f.t.Failed() {
+			f.t.Logf("the last failure: %v", *p)
+		}
+	}()
+	until(f.t, "traffic goes on", func() bool { return f.acks.Load() >= goal })
+}
+
+// held returns the value that an application has at a replica.
+func (f *fleet) held(r *replica, n *written) (value int, converged bool, err error) {
+	a, err := r.api.GetApplication(f.t.Context(), n.name, app)
+	if err != nil {
+		return 0, false, err
+	}
+	var desired struct {
+		Run struct{ Env struct{ V string } }
+	}
+	if err := json.Unmarshal(a.Desired, &desired); err != nil {
+		return 0, false, err
+	}
+	_, err = fmt.Sscan(desired.Run.Env.V, &value)
+	return value, a.Status.Converged, err
+}
+
+// check compares what was acknowledged before a moment with what is there.
+func (f *fleet) check(before time.Time) {
+	f.t.Helper()
+	for _, n := range f.nodes {
+		n.mu.Lock()
+		promised := 0
+		for _, a := range n.acks {
+			if a.at.Before(before) {
+				promised = a.value
+			}
+		}
+		var value int
+		until(f.t, "read "+n.name, func() bool {
+			var err error
+			value, _, err = f.held(f.all[rand.IntN(len(f.all))], n)
+			return err == nil
+		})
+		if value < promised {
+			f.t.Errorf("%s holds %d, but %d was acknowledged", n.name, value, promised)
+		}
+		n.mu.Unlock()
+	}
+}
+
+// converge ends the traffic with one acknowledged write for every node and waits
+// until all nodes have it, as every replica sees it.
+func (f *fleet) converge() {
+	f.t.Helper()
+	f.stop.Store(true)
+	f.group.Wait()
+	for _, n := range f.nodes {
+		until(f.t, "write "+n.name, func() bool { return f.write(n) })
+	}
+	for _, n := range f.nodes {
+		for i, r := range f.all {
+			until(f.t, fmt.Sprintf("%s converged at replica %d", n.name, i), func() bool {
+				value, converged, err := f.held(r, n)
+				return err == nil && converged && value == n.next
+			})
+		}
+	}
+	f.t.Logf("%d writes acknowledged, %d failed", f.acks.Load(), f.fails.Load())
+}
