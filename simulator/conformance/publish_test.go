@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,8 +23,11 @@ func TestHTTP_PublishReachesSubscribers(t *testing.T) {
 	leave5 := subscribe5(t, cfg, topic, five)
 	publishEverything(t, cfg, topic)
 	const properties = "text/plain answers/here \x01\x02 soon 1 [{k v} {k w}] "
-	receive(t, five, properties+"retain=false hello")
+	// The broker looks for what is retained after it has confirmed a subscription:
+	// what is published in between comes a second time, as that.
+	receive(t, five, properties+"retain=false hello", properties+"retain=true hello")
 	leave5()
+	drain(five)
 	defer subscribe5(t, cfg, topic, five)()
 	receive(t, five, properties+"retain=true hello")
 	c := paho3.NewClient(options311(cfg, "old-"+topic[15:]))
@@ -93,14 +97,31 @@ func subscribe5(t *testing.T, cfg Config, topic string, messages chan<- string) 
 	return func() { _ = c.Disconnect(&paho.Disconnect{}) }
 }
 
-func receive(t *testing.T, messages <-chan string, want string) {
+func receive(t *testing.T, messages <-chan string, want string, ignore ...string) {
 	t.Helper()
-	select {
-	case got := <-messages:
-		if got != want {
-			t.Errorf("got  %q\nwant %q", got, want)
+	for {
+		select {
+		case got := <-messages:
+			if slices.Contains(ignore, got) {
+				continue
+			}
+			if got != want {
+				t.Errorf("got  %q\nwant %q", got, want)
+			}
+			return
+		case <-time.After(20 * time.Second):
+			t.Fatalf("never: %q", want)
 		}
-	case <-time.After(20 * time.Second):
-		t.Fatalf("never: %q", want)
+	}
+}
+
+// drain throws away what came until its sender left.
+func drain(messages <-chan string) {
+	for {
+		select {
+		case <-messages:
+		default:
+			return
+		}
 	}
 }

@@ -88,7 +88,7 @@ func (m *master) recover(unit byte, items []schema.Item) {
 // faults are the ways to spoil a request's answer.
 var faults = map[string]func(s *slave, q question, good []byte) []reply{
 	"late":      func(_ *slave, _ question, good []byte) []reply { return []reply{{patience * 3 / 2, good}} },
-	"very late": func(_ *slave, _ question, good []byte) []reply { return []reply{{patience * 12 / 5, good}} },
+	"very late": func(_ *slave, _ question, good []byte) []reply { return []reply{{patience * 2, good}} },
 	"lost":      func(*slave, question, []byte) []reply { return nil },
 	"twice": func(_ *slave, _ question, good []byte) []reply {
 		return []reply{{0, good}, {4 * time.Millisecond, good}}
@@ -192,7 +192,7 @@ func TestPoll_AnswerLandsWithTheNext(t *testing.T) {
 func TestPoll_LateIntoAnotherPoll(t *testing.T) {
 	t.Parallel()
 	for _, kind := range Kinds {
-		for _, late := range []time.Duration{patience * 11 / 10, patience * 3 / 2, patience * 19 / 10, patience * 21 / 10, patience * 5 / 2} {
+		for _, late := range []time.Duration{patience * 11 / 10, patience * 3 / 2, patience * 19 / 10, patience * 21 / 10, patience * 9 / 4} {
 			t.Run(string(kind)+"/"+late.String(), func(t *testing.T) {
 				t.Parallel()
 				s := &slave{fault: func(n int, _ question, good []byte) []reply {
