@@ -15,47 +15,48 @@ import (
 	"gnomon/cli/output"
 	"gnomon/cloud/store"
 	"gnomon/cloud/store/care"
-	"gnomon/cloud/store/pebble"
 )
 
-// openStore opens a store that runs for as long as use does.
-func openStore(ctx context.Context, data string, use func(context.Context, store.Store) error) error {
-	if _, err := os.Stat(data); err != nil {
+// use opens the store that flags name and runs it for as long as do does.
+func (cfg *cloudConfig) use(ctx context.Context, do func(context.Context, store.Store) error) error {
+	if _, err := os.Stat(cfg.Data); cfg.Store == "" && err != nil {
 		return &usageError{fmt.Errorf("--data: %w", err)}
 	}
-	db, err := pebble.Open(pebble.Config{Dir: data, Log: slog.New(slog.DiscardHandler)})
+	db, _, err := cfg.openDatabase(ctx, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		return err
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan error, 1)
 	go func() { ended <- db.Run(running) }()
-	err = use(ctx, db)
+	err = do(ctx, db)
 	stop()
 	return errors.Join(err, <-ended, db.Close())
 }
 
 func storeCommand() *cobra.Command {
+	cfg := &cloudConfig{Data: "gnomon-data"}
 	c := &cobra.Command{
 		Use:   "store",
-		Short: "Export, import and check a store while its server is stopped",
+		Short: "Export, import and check a store: a directory while its server is stopped, a shared one at any time",
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	data := c.PersistentFlags().String("data", "gnomon-data", "directory of the store")
-	c.AddCommand(exportCommand(data), importCommand(data), checkCommand(data))
+	c.PersistentFlags().StringVar(&cfg.Data, "data", cfg.Data, "directory of the store")
+	c.PersistentFlags().StringVar(&cfg.Store, "store", cfg.Store, "URL of a shared store, instead of a directory")
+	c.AddCommand(exportCommand(cfg), importCommand(cfg), checkCommand(cfg))
 	for _, sub := range c.Commands() {
 		wrapUsage(sub)
 	}
 	return c
 }
 
-func exportCommand(data *string) *cobra.Command {
+func exportCommand(cfg *cloudConfig) *cobra.Command {
 	return &cobra.Command{
 		Use: "export", Short: "Write every shadow to standard output as JSON lines", Args: cobra.NoArgs,
-		Example: "  gnomon store export --data /var/lib/gnomon-cloud > shadows.ndjson",
+		Example: "  gnomon store export --data /var/lib/gnomon-cloud > shadows.ndjson\n  gnomon store export --store redis://127.0.0.1:6379/0 > backup.ndjson",
 		RunE: func(c *cobra.Command, _ []string) error {
-			return openStore(c.Context(), *data, func(ctx context.Context, s store.Store) error {
+			return cfg.use(c.Context(), func(ctx context.Context, s store.Store) error {
 				n, err := care.Export(ctx, s, c.OutOrStdout(), func(k store.Key, err error) {
 					fmt.Fprintln(c.ErrOrStderr(), "left out:", err)
 				})
@@ -69,7 +70,7 @@ func exportCommand(data *string) *cobra.Command {
 	}
 }
 
-func importCommand(data *string) *cobra.Command {
+func importCommand(cfg *cloudConfig) *cobra.Command {
 	var moved bool
 	c := &cobra.Command{
 		Use: "import", Short: "Read shadows from standard input into a store", Args: cobra.NoArgs,
@@ -80,16 +81,18 @@ out versions that the export doesn't know of; every node then compares its state
 anew. With --moved they stay: only where nothing was written since the export.
 Shadows that are there at the same or a later version are kept, so that an
 import which was cut off can be repeated.`,
-		Example: "  gnomon store import --data /var/lib/gnomon-cloud < shadows.ndjson",
+		Example: "  gnomon store import --data /var/lib/gnomon-cloud < backup.ndjson\n  gnomon store export --data ./gnomon-data | gnomon store import --moved --store redis://127.0.0.1:6379/0",
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := os.MkdirAll(*data, 0o700); err != nil {
-				return err
+			if cfg.Store == "" {
+				if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+					return err
+				}
 			}
 			mode := care.Restore
 			if moved {
 				mode = care.Move
 			}
-			return openStore(c.Context(), *data, func(ctx context.Context, s store.Store) error {
+			return cfg.use(c.Context(), func(ctx context.Context, s store.Store) error {
 				n, err := care.Import(ctx, c.InOrStdin(), s, mode)
 				fmt.Fprintf(c.ErrOrStderr(), "%d shadows read in, %d kept as they were\n", n.Shadows, n.Kept)
 				return err
@@ -100,7 +103,7 @@ import which was cut off can be repeated.`,
 	return c
 }
 
-func checkCommand(data *string) *cobra.Command {
+func checkCommand(cfg *cloudConfig) *cobra.Command {
 	var repair string
 	c := &cobra.Command{
 		Use: "check", Short: "Read every record and name the damaged ones", Args: cobra.NoArgs,
@@ -110,7 +113,7 @@ With --repair DIR each damaged record is put into a file there and a deleted
 shadow in its place, so that it can be made again; what it held is lost to the
 server, but a node that still runs it reports it.`,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return openStore(c.Context(), *data, func(ctx context.Context, s store.Store) error {
+			return cfg.use(c.Context(), func(ctx context.Context, s store.Store) error {
 				return check(ctx, s, repair, c.OutOrStdout())
 			})
 		},

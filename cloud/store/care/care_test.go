@@ -14,6 +14,8 @@ import (
 	"gnomon/cloud/store"
 	"gnomon/cloud/store/care"
 	"gnomon/cloud/store/pebble"
+	"gnomon/cloud/store/redis"
+	"gnomon/cloud/store/redis/redistest"
 	"gnomon/shadow"
 )
 
@@ -23,6 +25,24 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func open(t testing.TB) *pebble.Store {
 	t.Helper()
 	s, err := pebble.Open(pebble.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := errors.Join(<-ended, s.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func openRedis(t *testing.T) store.Store {
+	t.Helper()
+	s, err := redis.Open(t.Context(), redis.Config{URL: redistest.Start(t).URL("")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +111,13 @@ func load(t testing.TB, s store.Store, key store.Key) []byte {
 }
 
 func TestMove_ToTheBit(t *testing.T) {
-	from, to := open(t), open(t)
+	t.Run("to pebble", func(t *testing.T) { move(t, open(t)) })
+	t.Run("to Redis", func(t *testing.T) { move(t, openRedis(t)) })
+}
+
+func move(t *testing.T, to store.Store) {
+	t.Helper()
+	from := open(t)
 	keys := fill(t, from)
 	var stream bytes.Buffer
 	n, err := care.Export(t.Context(), from, &stream, func(k store.Key, err error) { t.Error(k, err) })

@@ -49,7 +49,7 @@ func Replace(ctx context.Context, s store.Store, d Damage, now int64) error {
 	version := uint64(now) << 16 // beyond whatever was counted or leapt to
 	grave := shadow.Document{Version: version, DesiredVersion: version, Timestamp: now, Deleted: true}
 	done := make(chan error, 1)
-	record := store.Record{Key: d.Key, Data: grave.AppendRecord(nil)}
+	record := store.Record{Key: d.Key, Data: grave.AppendRecord(nil), Base: store.SumOf(d.Data)}
 	if err := s.Submit(ctx, []store.Record{record}, func(err error) { done <- err }); err != nil {
 		return err
 	}

@@ -48,10 +48,11 @@ func Import(ctx context.Context, r io.Reader, to store.Store, mode Mode) (Result
 		if err != nil {
 			return n, errors.Join(fmt.Errorf("line %d: %w", at, err), collect(0))
 		}
-		newer, err := wanted(ctx, to, record)
+		newer, base, err := wanted(ctx, to, record)
 		if err != nil {
 			return n, errors.Join(err, collect(0))
 		}
+		record.Base = base
 		if !newer {
 			n.Kept++
 			continue
@@ -97,19 +98,20 @@ func decode(text []byte, mode Mode) (store.Record, error) {
 	return store.Record{Key: key, Data: leapt.AppendRecord(nil)}, nil
 }
 
-// wanted tells whether a record is newer than what the store has.
-func wanted(ctx context.Context, to store.Store, r store.Record) (bool, error) {
+// wanted tells whether a record is newer than what the store has, and what that
+// is, so that nothing written in between is overwritten.
+func wanted(ctx context.Context, to store.Store, r store.Record) (newer bool, base store.Sum, err error) {
 	data, err := to.Load(ctx, r.Key)
 	if errors.Is(err, store.ErrNotFound) {
-		return true, nil
+		return true, store.None, nil
 	}
 	if err != nil {
-		return false, err
+		return false, 0, err
 	}
 	there, err := shadow.ParseRecord(data)
 	if err != nil {
-		return true, nil //nolint:nilerr // a damaged one is replaced
+		return true, store.SumOf(data), nil //nolint:nilerr // a damaged one is replaced
 	}
 	ours, err := shadow.ParseRecord(r.Data)
-	return err == nil && ours.Version > there.Version, err
+	return err == nil && ours.Version > there.Version, store.SumOf(data), err
 }
