@@ -95,6 +95,10 @@ type Broker struct {
 	elsewhere *elsewhere // nil: this is the only broker
 }
 
+// maxOutstanding is how many messages of quality of service 1 a client may have
+// yet to acknowledge, or, while it is away, to get.
+const maxOutstanding = 64
+
 // New returns a broker that doesn't listen yet.
 func New(cfg Config) (*Broker, error) {
 	cfg = cfg.withDefaults()
@@ -102,7 +106,7 @@ func New(cfg Config) (*Broker, error) {
 	caps.MaximumClients = cfg.MaxClients
 	caps.MaximumPacketSize = uint32(min(cfg.MaxPacket, math.MaxUint32))
 	caps.MaximumClientWritesPending = 64
-	caps.MaximumInflight = 64
+	caps.MaximumInflight = maxOutstanding
 	caps.ReceiveMaximum = uint16(min(cfg.InFlight, math.MaxUint16))
 	caps.MaximumSessionExpiryInterval = cfg.SessionExpiry
 	caps.MaximumMessageExpiryInterval = 0 // or mochi forgets what is retained; what sessions hold is bounded by their own end

@@ -33,7 +33,6 @@
 //     instead when the connection is there.
 //   - Over MQTT 3.1.1, which has no reason codes, a forbidden publish ends the
 //     connection, as the AWS service does it.
-//   - A receive maximum that a client of MQTT 5 states is not kept to when it is
-//     below 64, and a message kept for a session is marked as a duplicate even
-//     when it is sent for the first time.
+//   - A message kept for a session is marked as a duplicate even when it is sent
+//     for the first time.
 package broker

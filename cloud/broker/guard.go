@@ -125,6 +125,7 @@ func (g *guard) serve(establish listeners.EstablishFn, c *guardedConn) {
 		g.cfg.Log.Debug("connection ended", "remote", c.RemoteAddr(), "error", err)
 	}
 	if s := g.broker.sessionOf(c); s != nil {
+		s.window.established() // if it never was: nothing that was missed may get lost
 		g.broker.sessions.Delete(s.client)
 	}
 }

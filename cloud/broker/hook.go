@@ -61,7 +61,7 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 		return false
 	}
 	s := &session{client: cl, conn: conn, who: who}
-	s.acks.session = s
+	s.acks.session, s.window = s, newWindow(s)
 	conn.session = s
 	h.broker.sessions.Store(cl, s)
 	return true
@@ -71,7 +71,7 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 // mochi looks at the client id only. It also keeps mochi from using topic aliases
 // towards clients: a message kept for a later connection would have one that was
 // agreed on over an earlier one.
-func (h *hook) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
+func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 	cl.Properties.Props.TopicAliasMaximum = 0
 	old, ok := h.broker.server.Clients.Get(cl.ID)
 	if !ok {
@@ -79,7 +79,9 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 	}
 	mine, theirs := h.broker.session(cl), old.Net.Conn
 	if conn, ok := theirs.(*guardedConn); ok && conn.session != nil && mine != nil && conn.session.who == mine.who {
-		arrange(old.State.Inflight)
+		if goesOn := !pk.Connect.Clean && (!old.Properties.Clean || old.Properties.ProtocolVersion == 5); goesOn {
+			h.broker.arrange(mine, old.State.Inflight)
+		}
 		return
 	}
 	old.Stop(packets.ErrSessionTakenOver)
@@ -99,6 +101,8 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	cl.State.Inflight.ResetSendQuota(0)
 	if s := h.broker.session(cl); s != nil {
 		s.conn.connected()
+		s.window.established()
+		s.window.release()
 	}
 }
 

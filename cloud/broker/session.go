@@ -17,6 +17,7 @@ type session struct {
 	unanswered atomic.Int32 // shadow requests
 	acks       acks
 	standIn    standIn
+	window     *window
 }
 
 // standIn is the identifier that mochi sees of the packet in hand in place of the
@@ -27,13 +28,19 @@ type session struct {
 // also writes the answers concerned.
 type standIn struct{ id, own uint16 }
 
-// OnPacketRead gives a packet another identifier where its own is taken.
+// OnPacketRead gives a packet another identifier where its own is taken, and
+// makes use of the room that an acknowledgement makes.
 func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	conn, ok := cl.Net.Conn.(*guardedConn)
 	if !ok || conn.session == nil {
 		return pk, nil
 	}
 	switch pk.FixedHeader.Type {
+	case packets.Puback, packets.Pubcomp, packets.Pubrec:
+		if pk.FixedHeader.Type != packets.Pubrec || pk.ReasonCode >= 0x80 { // else there is a PUBCOMP to come
+			conn.session.window.acknowledged(pk.PacketID)
+		}
+		return pk, nil
 	case packets.Subscribe, packets.Unsubscribe:
 	case packets.Publish:
 		if pk.FixedHeader.Qos != 1 {
@@ -67,29 +74,53 @@ func (s *session) own(id uint16) uint16 {
 	return id
 }
 
-// OnPacketEncode answers a packet under the client's own identifier.
+// unsent is no type of packet: mochi can't encode it, and so doesn't send it.
+const unsent = packets.Reserved
+
+// OnPacketEncode answers a packet under the client's own identifier, and keeps
+// mochi from sending what the client doesn't take, or not yet.
 func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	conn, ok := cl.Net.Conn.(*guardedConn)
+	if !ok || conn.session == nil {
+		return pk
+	}
 	switch pk.FixedHeader.Type {
 	case packets.Suback, packets.Unsuback, packets.Puback:
-		if conn, ok := cl.Net.Conn.(*guardedConn); ok && conn.session != nil {
-			pk.PacketID = conn.session.own(pk.PacketID)
+		pk.PacketID = conn.session.own(pk.PacketID)
+	case packets.Publish:
+		if pk.FixedHeader.Qos == 0 {
+			return pk
+		}
+		if tooLarge(cl, pk) {
+			h.broker.discard(cl.State.Inflight, pk.PacketID)
+			pk.FixedHeader.Type = unsent
+		} else if conn.session.window.take(pk.PacketID) {
+			pk.FixedHeader.Type = unsent
 		}
 	}
 	return pk
 }
 
-// arrange has mochi send what a session missed in the order it was published.
-// Mochi orders by the low bits of the second of a message's publication, which
-// orders nothing within one second.
-func arrange(in *mqtt.Inflight) {
+// arrange has mochi send what a session missed in the order it was published, as
+// far as its client takes it. Mochi orders by the low bits of the second of a
+// message's publication, which orders nothing within one second.
+func (b *Broker) arrange(s *session, in *mqtt.Inflight) {
 	missed := in.GetAll(false)
+	missed = slices.DeleteFunc(missed, func(m packets.Packet) bool {
+		large := m.FixedHeader.Type == packets.Publish && tooLarge(s.client, m)
+		if large {
+			b.discard(in, m.PacketID)
+		}
+		return large
+	})
 	slices.SortStableFunc(missed, func(a, b packets.Packet) int {
 		return cmp.Or(cmp.Compare(a.Created, b.Created), int(int16(a.PacketID-b.PacketID)))
 	})
-	for i, m := range missed {
-		m.Created = int64(i) // older than all that come later
-		in.Set(m)
+	for i := range missed {
+		missed[i].Created = int64(i) // older than all that come later
+		in.Set(missed[i])
 	}
+	s.window.begin(missed, in)
 }
 
 // OnClientExpired clears away the subscriptions of a session that has ended,
