@@ -10,6 +10,8 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
+	"gnomon/cloud/store/redis/redistest"
+	"gnomon/simulator/cloudproc"
 	"gnomon/simulator/cloudtest"
 )
 
@@ -32,11 +34,29 @@ func number(t *testing.T, name string, otherwise uint64) uint64 {
 // Whatever is killed and cut, what clients see of a shadow is one sequence of
 // operations.
 func TestLinearizable(t *testing.T) {
+	judge(t, 40, func(t *testing.T, _ uint64) []cloudproc.Config { return []cloudproc.Config{cloudtest.Config(t)} })
+}
+
+// And so it is when every client speaks to another replica.
+func TestLinearizable_Replicas(t *testing.T) {
+	redis := redistest.Start(t)
+	judge(t, 15, func(t *testing.T, seed uint64) (replicas []cloudproc.Config) {
+		for range 3 {
+			cfg := cloudtest.Config(t)
+			cfg.Args = []string{"--store", redis.URL(fmt.Sprint(seed))}
+			replicas = append(replicas, cfg)
+		}
+		return replicas
+	})
+}
+
+func judge(t *testing.T, runs uint64, clouds func(*testing.T, uint64) []cloudproc.Config) {
+	t.Helper()
 	first := number(t, "SEED", uint64(time.Now().UnixNano()))
-	for i := range number(t, "SEEDS", 40) {
+	for i := range number(t, "SEEDS", runs) {
 		seed := first + i
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			r, err := Run(t.Context(), Config{Cloud: cloudtest.Config(t), Seed: seed})
+			r, err := Run(t.Context(), Config{Clouds: clouds(t, seed), Seed: seed})
 			if err != nil {
 				t.Fatal(err)
 			}

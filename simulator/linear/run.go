@@ -19,12 +19,12 @@ import (
 
 // Config of a run. Zero fields have the defaults given.
 type Config struct {
-	Cloud      cloudproc.Config
+	Clouds     []cloudproc.Config // one, or replicas that share a store
 	Seed       uint64
 	Clients    int // default 6
 	Shadows    int // that they share; default 3
 	Operations int // of one client after the last fault; default 20
-	Kills      int // of the cloud; default 1
+	Kills      int // of a cloud; default 1
 	Cuts       int // of connections; default 4
 }
 
@@ -48,7 +48,7 @@ type Result struct {
 type experiment struct {
 	cfg     Config
 	random  *rand.Rand
-	cloud   *cloudproc.Cloud
+	clouds  []*cloudproc.Cloud
 	proxies []*toxiproxy.Proxy
 	clients []*client
 }
@@ -78,16 +78,20 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	return x.judge(), nil
 }
 
-func (x *experiment) start(ctx context.Context) (err error) {
-	if x.cloud, err = cloudproc.Start(x.cfg.Cloud); err != nil {
-		return err
-	}
-	if err := x.cloud.Ready(ctx); err != nil {
-		return err
+func (x *experiment) start(ctx context.Context) error {
+	for _, cfg := range x.cfg.Clouds {
+		cloud, err := cloudproc.Start(cfg)
+		if err != nil {
+			return err
+		}
+		x.clouds = append(x.clouds, cloud)
+		if err := cloud.Ready(ctx); err != nil {
+			return err
+		}
 	}
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
 	for i := range x.cfg.Clients {
-		p := toxiproxy.NewProxy(server, fmt.Sprint("client", i), "127.0.0.1:0", x.cfg.Cloud.HTTP)
+		p := toxiproxy.NewProxy(server, fmt.Sprint("client", i), "127.0.0.1:0", x.cfg.Clouds[i%len(x.cfg.Clouds)].HTTP)
 		if err := p.Start(); err != nil {
 			return err
 		}
@@ -124,13 +128,14 @@ func (x *experiment) spoil(ctx context.Context) error {
 }
 
 func (x *experiment) kill(ctx context.Context) (err error) {
-	x.cloud.Kill()
-	if x.cloud, err = cloudproc.Start(x.cfg.Cloud); err != nil {
+	i := x.random.IntN(len(x.clouds))
+	x.clouds[i].Kill()
+	if x.clouds[i], err = cloudproc.Start(x.cfg.Clouds[i]); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	return x.cloud.Ready(ctx)
+	return x.clouds[i].Ready(ctx)
 }
 
 // cut breaks one client's connections, or swallows the answers on their way.
@@ -170,7 +175,7 @@ func (x *experiment) close() {
 	for _, p := range x.proxies {
 		p.Stop()
 	}
-	if x.cloud != nil {
-		x.cloud.Kill()
+	for _, cloud := range x.clouds {
+		cloud.Kill()
 	}
 }
