@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"gnomon/cloud/store/redis/redistest"
 	"gnomon/simulator/cloudproc"
 	"gnomon/simulator/cloudtest"
 )
@@ -28,8 +29,15 @@ func service(t *testing.T) Config {
 	if cfg, ok := FromEnvironment(); ok {
 		return cfg.withDefaults()
 	}
+	run := start(t)
+	return Config{HTTP: run.HTTP, MQTT: run.MQTT}.withDefaults()
+}
+
+// start starts a cloud with the limits of AWS.
+func start(t *testing.T, args ...string) cloudproc.Config {
+	t.Helper()
 	run := cloudtest.Config(t)
-	run.Args = []string{"--state-limit", "8192", "--depth-limit", "6"}
+	run.Args = append([]string{"--state-limit", "8192", "--depth-limit", "6"}, args...)
 	cloud, err := cloudproc.Start(run)
 	if err != nil {
 		t.Fatal(err)
@@ -38,11 +46,21 @@ func service(t *testing.T) Config {
 	if err := cloud.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return Config{HTTP: run.HTTP, MQTT: run.MQTT}.withDefaults()
+	return run
 }
 
 // The whole table.
 func TestConformance(t *testing.T) { Run(t, service(t)) }
+
+// The whole table again, on the store that replicas share.
+func TestConformance_Redis(t *testing.T) {
+	if _, given := FromEnvironment(); given {
+		t.Log("one service was named, and its store isn't ours to choose")
+		return
+	}
+	run := start(t, "--store", redistest.Start(t).URL(""))
+	Run(t, Config{HTTP: run.HTTP, MQTT: run.MQTT}.withDefaults())
+}
 
 // Every line of the contract has a case.
 func TestEveryLine(t *testing.T) {
