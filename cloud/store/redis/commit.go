@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -167,7 +168,41 @@ func (s *Store) attempt(ctx context.Context, group []*change) (again []*change, 
 	return again, failure
 }
 
-func (s *Store) pipeline(ctx context.Context, group []*change, run func(context.Context, goredis.Scripter, []string, ...any) *goredis.Cmd) {
+// lanes is how many connections a large group is sent over. While the server
+// works on one part the next is written and the last is read, and with
+// appendfsync always one sync serves what came over all of them: the server
+// takes some 16 KiB from a connection before it syncs.
+const (
+	lanes    = 4
+	laneSize = 16 // changes that are worth a connection
+)
+
+// pipeline runs the scripts of a group; those of one thing in order.
+func (s *Store) pipeline(ctx context.Context, group []*change, run runner) {
+	n := min(lanes, len(group)/laneSize)
+	if n < 2 {
+		s.lane(ctx, group, run)
+		return
+	}
+	parts := make([][]*change, n)
+	for _, c := range group {
+		i := c.hash % uint64(n)
+		parts[i] = append(parts[i], c)
+	}
+	var wg sync.WaitGroup
+	for _, part := range parts {
+		wg.Go(func() { s.lane(ctx, part, run) })
+	}
+	wg.Wait()
+}
+
+// runner is EvalSha or Eval of a script.
+type runner func(ctx context.Context, c goredis.Scripter, keys []string, args ...any) *goredis.Cmd
+
+func (s *Store) lane(ctx context.Context, group []*change, run runner) {
+	if len(group) == 0 {
+		return
+	}
 	pipe := s.commits.Pipeline()
 	for _, c := range group {
 		c.reply = run(ctx, pipe, c.keys, c.args...)

@@ -2,9 +2,11 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -57,3 +59,29 @@ func suite(t *testing.T, url func(string) string) {
 func TestConformance(t *testing.T) { suite(t, redistest.Start(t).URL) }
 
 func TestConformanceCluster(t *testing.T) { suite(t, redistest.StartCluster(t).URL) }
+
+// Behind a Sentinel the store goes on with the new master.
+func TestConformanceSentinel(t *testing.T) {
+	sentinel := redistest.StartSentinel(t)
+	suite(t, sentinel.URL)
+	s := running(t, Config{URL: empty(sentinel.URL), RetryFor: 50 * time.Millisecond})
+	storetest.Put(t, s, store.Record{Key: store.Key{Thing: "x"}, Data: []byte("1")})
+	if answer := sentinel.Servers[0].Do("WAIT", "1", "5000"); answer != "1" {
+		t.Fatalf("the replica is not there: %s", answer)
+	}
+	sentinel.Servers[0].Kill()
+	sentinel.AwaitMaster(sentinel.Servers[1])
+	base := store.SumOf([]byte("1"))
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		err := submitAll(t, s, []store.Record{{Key: store.Key{Thing: "x"}, Data: []byte("2"), Base: base}})()[0]
+		if err == nil {
+			break
+		}
+		if errors.Is(err, store.ErrConflict) || time.Now().After(deadline) {
+			t.Fatalf("after the failover: %v", err)
+		}
+	}
+	if data, err := s.Load(ctx, store.Key{Thing: "x"}); err != nil || string(data) != "2" {
+		t.Errorf("%q, %v", data, err)
+	}
+}

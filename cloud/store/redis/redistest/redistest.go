@@ -26,11 +26,12 @@ const patience = 30 * time.Second
 type Server struct {
 	Port int
 
-	t    testing.TB
-	dir  string
-	args []string
-	cmd  *exec.Cmd
-	done chan struct{}
+	t        testing.TB
+	dir      string
+	args     []string
+	sentinel string // configuration of a Sentinel; "" = a server
+	cmd      *exec.Cmd
+	done     chan struct{}
 }
 
 // Start starts a server, which ends with the test. More arguments are its
@@ -90,6 +91,9 @@ func (s *Server) Again() {
 		"--port", strconv.Itoa(s.Port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "",
 		"--appendonly", "yes", "--appendfsync", "always", "--daemonize", "no",
 	}, s.args...)
+	if s.sentinel != "" {
+		args = []string{s.sentinel, "--sentinel"}
+	}
 	s.cmd = exec.Command(tool(s.t, "redis-server"), args...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -1,0 +1,50 @@
+package redistest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// Sentinel is a master with a replica, watched by one Sentinel.
+type Sentinel struct {
+	Servers []*Server
+	watch   *Server
+}
+
+// StartSentinel starts them and waits until the Sentinel knows both.
+func StartSentinel(t testing.TB) *Sentinel {
+	t.Helper()
+	master := Start(t)
+	replica := Start(t, "--replicaof", "127.0.0.1 "+strconv.Itoa(master.Port), "--repl-diskless-sync-delay", "0")
+	replica.await("INFO replication", func(answer string) bool { return strings.Contains(answer, "master_link_status:up") })
+	w := &Server{Port: freePort(t), t: t, dir: t.TempDir()}
+	w.sentinel = filepath.Join(w.dir, "sentinel.conf")
+	conf := fmt.Sprintf("port %d\nbind 127.0.0.1\ndir %s\nsentinel monitor main 127.0.0.1 %d 1\n"+
+		"sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n", w.Port, w.dir, master.Port)
+	if err := os.WriteFile(w.sentinel, []byte(conf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if w.cmd != nil {
+			w.Kill()
+		}
+	})
+	w.Again()
+	w.await("SENTINEL replicas main", func(answer string) bool { return strings.Contains(answer, strconv.Itoa(replica.Port)) })
+	return &Sentinel{[]*Server{master, replica}, w}
+}
+
+// URL is what the store's adapter takes.
+func (s *Sentinel) URL(prefix string) string {
+	return "redis+sentinel://" + s.watch.Address() + "/main?prefix=" + prefix
+}
+
+// AwaitMaster waits until a server is the master, and the Sentinel says so.
+func (s *Sentinel) AwaitMaster(server *Server) {
+	s.watch.await("SENTINEL get-master-addr-by-name main", func(answer string) bool { return strings.Contains(answer, strconv.Itoa(server.Port)) })
+	server.await("ROLE", func(answer string) bool { return strings.HasPrefix(answer, "master") })
+}
