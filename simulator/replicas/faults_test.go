@@ -59,6 +59,34 @@ func TestMasterKilled(t *testing.T) {
 	f.converge()
 }
 
+// One fault after the other, in one deployment: a replica of the cloud, a master
+// of the Redis Cluster, which comes back as a replica.
+func TestOneAfterTheOther(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t)
+	all := start(t, 3, cluster.URL("g"))
+	f := launch(t, all)
+	stage := time.Now()
+	over := func(what string) {
+		t.Logf("%s: traffic goes on after %v", what, time.Since(stage).Round(time.Millisecond))
+		stage = time.Now()
+	}
+	all[1].proc.Kill()
+	f.traffic(300)
+	over("a replica killed")
+	all[1].again()
+	all[1].ready()
+	dead := cluster.Masters()[0]
+	stage = time.Now()
+	dead.Kill()
+	cluster.AwaitMasters(3, dead)
+	f.traffic(300)
+	over("a master killed")
+	dead.Again()
+	f.traffic(300)
+	f.converge()
+}
+
 // Redis hangs, without closing a connection, and goes on.
 func TestRedisHangs(t *testing.T) {
 	t.Parallel()

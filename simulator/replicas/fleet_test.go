@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -126,10 +127,18 @@ type ack struct {
 }
 
 const (
-	nodes   = 40
 	writers = 8
 	app     = "web"
 )
+
+// nodes is how many there are: few, so that the tests are quick; NODES=1000 in
+// the environment for the real thing.
+var nodes = func() int {
+	if n, err := strconv.Atoi(os.Getenv("NODES")); err == nil && n > 0 {
+		return n
+	}
+	return 40
+}()
 
 // launch starts nodes, waits until all have registered, and starts writers.
 func launch(t *testing.T, all []*replica) *fleet {
@@ -144,7 +153,7 @@ func launch(t *testing.T, all []*replica) *fleet {
 	}
 	var registered []*node.Node
 	for i := range nodes {
-		f.nodes = append(f.nodes, &written{name: fmt.Sprintf("node-%02d", i)})
+		f.nodes = append(f.nodes, &written{name: fmt.Sprintf("node-%04d", i)})
 		n := node.New(cfg, f.nodes[i].name, uint64(i))
 		registered = append(registered, n)
 		running.Go(func() { _ = n.Run(ctx) }) // nil: ends with ctx only
@@ -247,6 +256,7 @@ func (f *fleet) converge() {
 	f.t.Helper()
 	f.stop.Store(true)
 	f.group.Wait()
+	began := time.Now()
 	for _, n := range f.nodes {
 		until(f.t, "write "+n.name, func() bool { return f.write(n) })
 	}
@@ -258,5 +268,6 @@ func (f *fleet) converge() {
 			})
 		}
 	}
-	f.t.Logf("%d writes acknowledged, %d failed", f.acks.Load(), f.fails.Load())
+	f.t.Logf("%d nodes have converged, as all %d replicas see it, %v after the last round of writes began; %d writes acknowledged, %d failed",
+		len(f.nodes), len(f.all), time.Since(began).Round(time.Millisecond), f.acks.Load(), f.fails.Load())
 }
