@@ -10,6 +10,9 @@
 // doesn't fit the queue, or is sent while the transport is away, is lost, which
 // delays agents until they sync. Word of clients is kept and sent later.
 //
+// What stays within a replica: the answers to a client's own get, sync and
+// rejected requests, and whatever clients send each other outside shadows.
+//
 // It never carries what isn't committed, and never decides anything: what a
 // message says is in the store already.
 package fanout

@@ -81,7 +81,7 @@ func (s *Service) place(ctx context.Context, st *stripe, c change) error {
 		s.metrics.commit.Observe(s.cfg.Now().Sub(started).Seconds())
 	})
 	if err != nil {
-		e.pending.Add(-1)
+		s.release(e)
 		return s.metrics.count(unavailable(err))
 	}
 	e.head = next
@@ -115,7 +115,7 @@ func (s *Service) confirm(ctx context.Context, e *entry, c change, verdict error
 		s.release(e)
 	})
 	if err != nil {
-		e.pending.Add(-1)
+		s.release(e)
 		return s.metrics.count(unavailable(err))
 	}
 	return nil
