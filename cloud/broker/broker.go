@@ -114,7 +114,9 @@ func New(cfg Config) (*Broker, error) {
 	b := &Broker{cfg: cfg, shadows: cfg.Shadows}
 	b.server = mqtt.New(&mqtt.Options{
 		Capabilities: caps, InlineClient: true, SysTopicResendInterval: 60,
-		ClientNetWriteBufferSize: 2048, ClientNetReadBufferSize: 2048,
+		// Mochi buffers while more is queued and flushes with the last of it, which
+		// must not be one that isn't sent: so every packet goes out by itself.
+		ClientNetWriteBufferSize: 1, ClientNetReadBufferSize: 2048,
 		Logger: slog.New(quiet{cfg.Log.Handler()}),
 	})
 	b.outside = b.server.NewClient(nil, mqtt.LocalListener, "outside", true)

@@ -94,7 +94,7 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		if tooLarge(cl, pk) {
 			h.broker.discard(cl.State.Inflight, pk.PacketID)
 			pk.FixedHeader.Type = unsent
-		} else if conn.session.window.take(pk.PacketID) {
+		} else if conn.session.window.take(pk) {
 			pk.FixedHeader.Type = unsent
 		}
 	}

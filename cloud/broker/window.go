@@ -40,12 +40,22 @@ func newWindow(s *session) *window {
 
 // take has a message sent from here, in its turn, if that is how its client gets
 // messages.
-func (w *window) take(id uint16) bool {
+func (w *window) take(pk packets.Packet) bool {
 	if w.most == 0 {
 		return false
 	}
+	id := pk.PacketID
 	w.mu.Lock()
-	w.held = append(w.held, id)
+	if pk.FixedHeader.Dup && !w.ready {
+		// Mochi takes what was published at this very moment for missed, and
+		// would end the connection if it couldn't send it.
+		w.sent[id] = true
+		w.mu.Unlock()
+		return false
+	}
+	if !w.sent[id] && !slices.Contains(w.held, id) {
+		w.held = append(w.held, id)
+	}
 	w.mu.Unlock()
 	w.release()
 	return true
@@ -61,6 +71,17 @@ func (w *window) begin(missed []packets.Packet, in *mqtt.Inflight) {
 			in.Delete(m.PacketID)
 			m.FixedHeader.Dup = true
 			w.missed = append(w.missed, m)
+		}
+	}
+	if len(w.missed) == 0 {
+		return
+	}
+	// What comes meanwhile must not be given the identifiers that are put back:
+	// it goes on counting after the last.
+	last := uint32(w.missed[len(w.missed)-1].PacketID)
+	for {
+		if id, err := w.session.client.NextPacketID(); err != nil || id == last {
+			return
 		}
 	}
 }

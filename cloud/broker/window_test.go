@@ -59,7 +59,7 @@ func TestReceiveMaximum(t *testing.T) {
 	c.expect(0x90)
 	publish(10)
 	c.take(0, 10)
-	for round := range 3 {
+	for round := range 20 {
 		from := n
 		publish(4) // of which three get there, and are not acknowledged
 		for i := range 3 {
@@ -71,6 +71,13 @@ func TestReceiveMaximum(t *testing.T) {
 		eventually(t, "gone", func() bool { return b.Clients() == 0 })
 		publish(10)
 		c = connectWindow(t, address, 0, 1)
+		eventually(t, "established", func() bool {
+			cl, _ := b.server.Clients.Get("window")
+			w := b.session(cl).window
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.ready
+		})
 		publish(5)
 		c.take(from, 19)
 	}
