@@ -68,6 +68,7 @@ type Config struct {
 	Topics  Messages      // the broker; nil: no topics, no retained messages
 	Ready   func() error  // why the cloud can't serve; nil when it can
 	Limits  shadow.Limits // default shadow.DefaultLimits
+	Export  Exporter      // nil: there is none
 	Timeout time.Duration // of one request, events excepted; default 30s
 	Local   bool          // answer only requests that are addressed to loopback
 	Log     *slog.Logger
@@ -76,14 +77,15 @@ type Config struct {
 
 // Server serves the API. Listen binds, Run serves.
 type Server struct {
-	cfg      Config
-	echo     *echo.Echo
-	api      huma.API
-	listener net.Listener
-	metrics  metrics
-	closing  chan struct{} // closed when Run ends: event streams end with it
-	streams  chan struct{} // a place in it is leave to stream events
-	answers  *answers
+	cfg       Config
+	echo      *echo.Echo
+	api       huma.API
+	listener  net.Listener
+	metrics   metrics
+	exporting chan struct{} // taken by the export under way
+	closing   chan struct{} // closed when Run ends: event streams end with it
+	streams   chan struct{} // a place in it is leave to stream events
+	answers   *answers
 }
 
 // New returns a server that doesn't listen yet.
@@ -104,6 +106,7 @@ func New(cfg Config) *Server {
 		cfg.Ready = func() error { return nil }
 	}
 	s := &Server{cfg: cfg, echo: echo.New(), metrics: newMetrics(cfg.Metrics), closing: make(chan struct{})}
+	s.exporting = make(chan struct{}, 1)
 	s.streams, s.answers = make(chan struct{}, maxStreams), newAnswers(time.Now)
 	s.echo.HideBanner, s.echo.HidePort = true, true
 	s.echo.Logger.SetOutput(io.Discard) // what is worth saying goes to cfg.Log
@@ -122,6 +125,7 @@ func (s *Server) routes() {
 	e.GET("/api/things/shadow/ListNamedShadowsForThing/:thing", s.listNamedShadows)
 	e.GET(eventsPath, s.events)
 	e.GET(watchPath, s.watch)
+	e.GET(exportPath, s.export)
 	e.GET("/livez", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
 	e.GET("/readyz", func(c echo.Context) error {
 		if err := s.cfg.Ready(); err != nil {
@@ -135,6 +139,7 @@ func (s *Server) routes() {
 	s.registerQueries()
 	s.registerReceipts()
 	s.documentEvents()
+	s.documentExport()
 }
 
 // Handler returns the server's routes, for tests and other servers.

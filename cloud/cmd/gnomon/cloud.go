@@ -157,7 +157,7 @@ func (cfg *cloudConfig) run(ctx context.Context, stderr io.Writer) error {
 	}
 	mqtt.SetShadows(shadows)
 	found.SetDocuments(shadows)
-	api := rest.New(rest.Config{Address: cfg.HTTP, Shadows: shadows, Topics: mqtt, Index: found, Ready: func() error { return cmp.Or(db.Err(), found.Ready()) }, Limits: limits, Local: cfg.Dev, Log: log, Metrics: metrics})
+	api := rest.New(rest.Config{Address: cfg.HTTP, Shadows: shadows, Topics: mqtt, Index: found, Ready: func() error { return cmp.Or(db.Err(), found.Ready()) }, Limits: limits, Export: exporter(db, log), Local: cfg.Dev, Log: log, Metrics: metrics})
 	return cfg.serve(ctx, log, parts{db, mqtt, api, found, others})
 }
 

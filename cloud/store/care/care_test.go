@@ -178,7 +178,7 @@ func TestDamage_IsNamedLeftOutAndReplaced(t *testing.T) {
 	var stream bytes.Buffer
 	var named []store.Key
 	n, err := care.Export(t.Context(), s, &stream, func(k store.Key, _ error) { named = append(named, k) })
-	if err != nil || n != (care.Result{Shadows: 1, Damaged: 1}) || len(named) != 1 || named[0] != bad || strings.Count(stream.String(), "\n") != 1 {
+	if err != nil || n != (care.Result{Shadows: 1, Damaged: 1}) || len(named) != 1 || named[0] != bad || strings.Count(stream.String(), "\n") != 2 {
 		t.Errorf("%+v %v, named %v", n, err, named)
 	}
 	var damage []care.Damage
@@ -200,6 +200,20 @@ func TestDamage_IsNamedLeftOutAndReplaced(t *testing.T) {
 	}
 }
 
+func TestImport_CutOff(t *testing.T) {
+	from := open(t)
+	keys := fill(t, from)
+	var stream bytes.Buffer
+	if _, err := care.Export(t.Context(), from, &stream, nil); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(stream.String(), "\n")
+	n, err := care.Import(t.Context(), strings.NewReader(strings.Join(lines[:300], "")), open(t), care.Move)
+	if !errors.Is(err, care.ErrCutOff) || n.Shadows != 300 || len(keys) != 600 {
+		t.Errorf("%+v %v", n, err)
+	}
+}
+
 func TestImport_RefusesByLine(t *testing.T) {
 	record := base64.StdEncoding.EncodeToString(document(t, 0).AppendRecord(nil))
 	good := `{"thing":"a","version":1,"record":"` + record + `"}`
@@ -210,6 +224,8 @@ func TestImport_RefusesByLine(t *testing.T) {
 		"another number": {`{"thing":"b","version":2,"record":"` + record + `"}`, "line 2: version 2 is said of a record of version 1"},
 		"bad thing":      {`{"thing":"b/c","version":1,"record":"` + record + `"}`, "no shadow's name"},
 		"bad shadow":     {`{"thing":"b","shadow":"a b","version":1,"record":"` + record + `"}`, "no shadow's name"},
+		"cut off":        {``, "unexpected end of JSON input"},
+		"wrong count":    {`{"end":true,"shadows":2}`, "line 2: 2 shadows were written, 1 lines are here"},
 		"endless line":   {strings.Repeat("x", 9<<20), "token too long"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package care
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 
@@ -19,7 +20,7 @@ type Result struct {
 
 // Export writes every shadow, deleted ones included, as JSON lines in key order.
 // The store may be in use: each shadow is as it was at one moment, though not all
-// at the same. A damaged record is left out, counted, and handed to damaged.
+// at the same. The last line says how many there are. A damaged record is left out, counted, and handed to damaged.
 func Export(ctx context.Context, from store.Store, w io.Writer, damaged func(store.Key, error)) (Result, error) {
 	var n Result
 	out := bufio.NewWriterSize(w, 64<<10)
@@ -39,5 +40,8 @@ func Export(ctx context.Context, from store.Store, w io.Writer, damaged func(sto
 		}
 		return nil
 	})
+	if err == nil {
+		err = json.NewEncoder(out).Encode(end{End: true, Shadows: n.Shadows})
+	}
 	return n, errors.Join(err, out.Flush())
 }

@@ -17,6 +17,9 @@ import (
 // handed out between the backup and the loss, so that none is used twice.
 const Leap = 1 << 32
 
+// ErrCutOff: the stream has no last line, so that more may have been meant.
+var ErrCutOff = errors.New("the export was cut off")
+
 // Mode is what a stream is read in for.
 type Mode bool
 
@@ -28,14 +31,14 @@ const (
 
 // Import reads JSON lines into a store. A shadow that the store already has at
 // the same or a later version is kept as it is, so an import that was cut off
-// can be repeated. It ends at the first line that is wrong and names it; what
-// came before is in the store.
+// can be repeated. It ends at the first line that is wrong and names it, and says
+// so when the stream was cut off; what came before is in the store.
 func Import(ctx context.Context, r io.Reader, to store.Store, mode Mode) (Result, error) {
 	var n Result
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 64<<10), maxLine)
 	pending := make(chan error, page)
-	outstanding := 0
+	outstanding, ended := 0, false
 	collect := func(until int) error {
 		var all error
 		for ; outstanding > until; outstanding-- {
@@ -44,7 +47,17 @@ func Import(ctx context.Context, r io.Reader, to store.Store, mode Mode) (Result
 		return all
 	}
 	for at := 1; lines.Scan(); at++ {
-		record, err := decode(lines.Bytes(), mode)
+		var l line
+		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
+			return n, errors.Join(fmt.Errorf("line %d: %w", at, err), collect(0))
+		}
+		if ended = l.End; ended {
+			if l.Shadows != at-1 {
+				return n, errors.Join(fmt.Errorf("line %d: %d shadows were written, %d lines are here", at, l.Shadows, at-1), collect(0))
+			}
+			continue
+		}
+		record, err := decode(l, mode)
 		if err != nil {
 			return n, errors.Join(fmt.Errorf("line %d: %w", at, err), collect(0))
 		}
@@ -69,14 +82,16 @@ func Import(ctx context.Context, r io.Reader, to store.Store, mode Mode) (Result
 	if err := lines.Err(); err != nil {
 		return n, errors.Join(fmt.Errorf("after %d shadows: %w", n.Shadows+n.Kept, err), collect(0))
 	}
-	return n, collect(0)
+	if err := collect(0); err != nil {
+		return n, err
+	}
+	if !ended {
+		return n, fmt.Errorf("%w after %d shadows", ErrCutOff, n.Shadows+n.Kept)
+	}
+	return n, nil
 }
 
-func decode(text []byte, mode Mode) (store.Record, error) {
-	var l line
-	if err := json.Unmarshal(text, &l); err != nil {
-		return store.Record{}, err
-	}
+func decode(l line, mode Mode) (store.Record, error) {
 	t := wire.Topic{Thing: l.Thing, Shadow: l.Shadow}
 	if !wire.ValidThing(l.Thing) || l.Shadow != "" && !wire.ValidShadow(l.Shadow) {
 		return store.Record{}, fmt.Errorf("%q is no shadow's name", t.Thing+"/"+t.Shadow)

@@ -21,8 +21,15 @@ type Line struct {
 	Record   []byte        `json:"record"` // base64 of the stored form, with a checksum of its own
 }
 
-// line is Line without what isn't read back.
+// end is the last line: what comes without it was cut off.
+type end struct {
+	End     bool `json:"end"`
+	Shadows int  `json:"shadows"`
+}
+
+// line is Line without what isn't read back, or an end.
 type line struct {
+	end
 	Thing   string `json:"thing"`
 	Shadow  string `json:"shadow"`
 	Version uint64 `json:"version"`
