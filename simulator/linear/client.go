@@ -32,6 +32,7 @@ const patience = 400 * time.Millisecond
 
 // run makes requests until the faults are over, and then operations more.
 func (c *client) run(ctx context.Context, operations int, faults <-chan struct{}, clock func() int64) error {
+	unanswered := 0
 	for n, left := 0, operations; left > 0; n++ {
 		select {
 		case <-ctx.Done():
@@ -47,13 +48,17 @@ func (c *client) run(ctx context.Context, operations int, faults <-chan struct{}
 			return fmt.Errorf("client %d: %+v: %w", c.id, r, err)
 		}
 		if !made {
-			c.pause(ctx) // nobody was there to be asked
+			c.pause(ctx, 0) // nobody was there to be asked
 			continue
 		}
 		op := porcupine.Operation{ClientId: c.id, Input: r, Call: sent, Output: a, Return: clock()}
 		if a.Outcome == Unknown {
 			op.Return = math.MaxInt64 // it may happen whenever it likes
-			c.pause(ctx)
+			// The fewer of these, the sooner the judge knows.
+			c.pause(ctx, unanswered)
+			unanswered++
+		} else {
+			unanswered = 0
 		}
 		if a.Outcome == Done {
 			c.seen[r.Shadow] = a.Version
@@ -63,9 +68,10 @@ func (c *client) run(ctx context.Context, operations int, faults <-chan struct{}
 	return nil
 }
 
-func (c *client) pause(ctx context.Context) {
+// pause waits longer after every failure, up to 160 ms.
+func (c *client) pause(ctx context.Context, failures int) {
 	select {
-	case <-time.After(5 * time.Millisecond):
+	case <-time.After(5 * time.Millisecond << min(failures, 5)):
 	case <-ctx.Done():
 	}
 }

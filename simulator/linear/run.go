@@ -164,7 +164,7 @@ func (x *experiment) judge() Result {
 			}
 		}
 	}
-	r.Verdict = porcupine.CheckOperationsTimeout(Model, r.Operations, time.Minute)
+	r.Verdict = porcupine.CheckOperationsTimeout(Model, r.Operations, 30*time.Second)
 	return r
 }
 
