@@ -272,7 +272,7 @@ func (w *world) settle() {
 // turn is a pass without misfortunes, and what follows from it; or nothing does.
 func (w *world) turn() (rest bool) {
 	w.pass()
-	rest = len(w.busy) == 0 && w.plan.Wake.IsZero()
+	rest = len(w.busy) == 0 && len(w.plan.Cancel) == 0 && w.plan.Wake.IsZero() // what was cancelled leaves room for a step
 	for _, n := range names {
 		if s, busy := w.busy[n]; busy {
 			w.finish(s, false)
