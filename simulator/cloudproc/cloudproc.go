@@ -11,11 +11,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -148,14 +150,21 @@ func (c *Cloud) LogTail() string {
 	return string(bytes.TrimSpace(b))
 }
 
-// FreeAddress returns a loopback address that was free a moment ago.
+// FreeAddress returns a loopback address that was free a moment ago. Its port is
+// below those that the kernel gives to outgoing connections, so that none of them
+// takes it while a server is down.
 func FreeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
+	const first, count, tries = 15_000, 17_000, 100
+	var last error
+	for range tries {
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(first+rand.IntN(count)))
+		l, err := net.Listen("tcp", address)
+		if err == nil {
+			return address, l.Close()
+		}
+		last = err
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return "", fmt.Errorf("find a free port: %w", last)
 }
 
 // Beside returns the path of the program called name that lies beside the

@@ -91,7 +91,11 @@ func (x *experiment) start(ctx context.Context) error {
 	}
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
 	for i := range x.cfg.Clients {
-		p := toxiproxy.NewProxy(server, fmt.Sprint("client", i), "127.0.0.1:0", x.cfg.Clouds[i%len(x.cfg.Clouds)].HTTP)
+		address, err := cloudproc.FreeAddress()
+		if err != nil {
+			return err
+		}
+		p := toxiproxy.NewProxy(server, fmt.Sprint("client", i), address, x.cfg.Clouds[i%len(x.cfg.Clouds)].HTTP)
 		if err := p.Start(); err != nil {
 			return err
 		}
