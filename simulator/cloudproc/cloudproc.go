@@ -154,7 +154,7 @@ func (c *Cloud) LogTail() string {
 // below those that the kernel gives to outgoing connections, so that none of them
 // takes it while a server is down.
 func FreeAddress() (string, error) {
-	const first, count, tries = 15_000, 17_000, 100
+	const first, count, tries = 15_000, 7_000, 100
 	var last error
 	for range tries {
 		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(first+rand.IntN(count)))
