@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -61,6 +62,7 @@ type said struct {
 type device struct {
 	t     *testing.T
 	lines *bufio.Scanner
+	goOn  io.Writer // a line lets it do what it waits to do
 	thing string
 }
 
@@ -111,6 +113,10 @@ func TestDeviceSDK(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	in, err := node.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := node.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +127,7 @@ func TestDeviceSDK(t *testing.T) {
 			t.Logf("node: %s", complaints.String())
 		}
 	}()
-	d := &device{t: t, lines: bufio.NewScanner(out), thing: about.Thing}
+	d := &device{t: t, lines: bufio.NewScanner(out), goOn: in, thing: about.Thing}
 	d.conversation(&httpClient{base: "http://" + cfg.HTTP, about: about})
 }
 
@@ -139,6 +145,7 @@ func (d *device) conversation(operator *httpClient) {
 	operator.update(d.t, `{"state":{"desired":{"on":true}}}`)
 	d.answered(d.expect("delta", ""), `{"version":2,"timestamp":0,"state":{"on":true},"metadata":{"on":`+stamp+`}}`)
 	d.answered(d.expect("status", "accepted"), `{"state":{"reported":{"on":true}},"metadata":{"reported":{"on":`+stamp+`}},"version":3,"timestamp":0}`)
+	d.expect("reported", "")
 	got, err := operator.do(d.t.Context(), Get, "")
 	if err == nil {
 		err = same(got.body, `{"state":{"desired":{"on":true},"reported":{"on":true,"speed":[1,2]}},
@@ -146,6 +153,9 @@ func (d *device) conversation(operator *httpClient) {
 	}
 	if err != nil {
 		d.t.Errorf("after the device's report: %v", err)
+	}
+	if _, err := io.WriteString(d.goOn, "\n"); err != nil {
+		d.t.Fatal(err)
 	}
 	d.answered(d.expect("status", "accepted"), `{"version":3,"timestamp":0}`)
 	d.expect("end", "")

@@ -18,6 +18,10 @@ const turns = [
   () => shadows.update(thing, { state: { reported: { on: false, speed: [1, 2] } } }),
   () => shadows.get(thing),
   () => say('waiting'), // for a delta
+  () => { // until the operator has seen it
+    say('reported');
+    process.stdin.once('data', () => { process.stdin.pause(); next(); });
+  },
   () => shadows.delete(thing),
   () => shadows.end(false, () => say('end')),
 ];
