@@ -156,6 +156,19 @@ func (e *events) versions() []uint64 {
 func TestTakeOver(t *testing.T) {
 	all := start(t, 2, redistest.Start(t).URL("g"))
 	const topic = "$aws/things/t/shadow/update/accepted"
+	// Replicas serve a moment before they hear each other.
+	for i, name := range []string{"probe-0", "probe-1"} {
+		until(t, "the replicas to hear each other", func() bool {
+			old := connect(t, all[i], name, topic)
+			connect(t, all[1-i], name, topic)
+			select {
+			case <-old.done:
+				return true
+			case <-time.After(300 * time.Millisecond):
+				return false
+			}
+		})
+	}
 	before := connect(t, all[0], "roamer", topic)
 	for round := range 4 {
 		now := connect(t, all[(round+1)%2], "roamer", topic)
