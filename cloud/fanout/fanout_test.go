@@ -235,12 +235,9 @@ func TestTakeOver(t *testing.T) {
 		flush(t, all)
 		for c, last := range at {
 			id := fmt.Sprint(round, "/", c)
-			for i, l := range heard {
-				l.mu.Lock()
-				if l.session[id] != (i == last) {
-					t.Errorf("%s connected to %d last; has a session at %d: %t", id, last, i, l.session[id])
-				}
-				l.mu.Unlock()
+			for i, l := range heard { // a word that its own replica has heard is still on its way to others
+				l.await(t, fmt.Sprintf("%s, which connected to %d last, to have a session there and not at %d", id, last, i),
+					func() bool { return l.session[id] == (i == last) })
 			}
 		}
 	}
