@@ -57,7 +57,6 @@ func measureScale(ctx context.Context, s settings) ([]Figure, error) {
 			if made, err = cached(ctx, srv.http); err != nil {
 				return nil, err
 			}
-			println("made", int(made), things)
 		}
 		if err := fleets[i].Once(20_000); err != nil { // so that a collection has seen it all
 			return nil, err
