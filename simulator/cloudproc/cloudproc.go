@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -19,6 +18,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -150,14 +150,24 @@ func (c *Cloud) LogTail() string {
 	return string(bytes.TrimSpace(b))
 }
 
-// FreeAddress returns a loopback address that was free a moment ago. Its port is
-// below those that the kernel gives to outgoing connections, so that none of them
-// takes it while a server is down.
+// Ports handed out lie below those that the kernel gives to outgoing connections
+// (from 32768 on Linux), so that none of them takes one while a server is down.
+const firstPort, portCount = 15_000, 7_000
+
+// port counts the ports handed out. Processes start far apart, as their
+// identifiers follow each other.
+var port atomic.Uint32
+
+func init() { port.Store(uint32(os.Getpid()) * 641 % portCount) } //nolint:gosec // an identifier is positive
+
+// FreeAddress returns a loopback address that was free a moment ago. It does not
+// return one twice before all others had their turn: experiments side by side
+// ask for addresses before they use them.
 func FreeAddress() (string, error) {
-	const first, count, tries = 15_000, 7_000, 100
+	const tries = 100
 	var last error
 	for range tries {
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(first+rand.IntN(count)))
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+int(port.Add(1)%portCount)))
 		l, err := net.Listen("tcp", address)
 		if err == nil {
 			return address, l.Close()

@@ -81,3 +81,17 @@ func TestABinaryThatIsNotThere(t *testing.T) {
 		t.Error("found")
 	}
 }
+
+func TestFreeAddressIsNotGivenTwice(t *testing.T) {
+	seen := map[string]bool{}
+	for range 1_000 { // as many as experiments side by side ask for before they listen
+		address, err := cloudproc.FreeAddress()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen[address] {
+			t.Fatalf("%s was given twice", address)
+		}
+		seen[address] = true
+	}
+}

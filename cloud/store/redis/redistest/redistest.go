@@ -8,13 +8,13 @@ package redistest
 import (
 	"bytes"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -54,17 +54,27 @@ func tool(t testing.TB, name string) string {
 	return path
 }
 
-// freePort returns a port that was free a moment ago. It is below those that the
-// kernel gives to outgoing connections, so that none of them takes it while the
-// server is down, and so is the one 10000 higher, where a cluster's bus listens.
+// Ports handed out lie below those that the kernel gives to outgoing connections
+// (from 32768 on Linux), so that none of them takes one while a server is down,
+// and so do those 10000 higher, where a cluster's bus listens.
+const firstPort, portCount = 12_000, 3_000
+
+// port counts the ports handed out. Processes start far apart, as their
+// identifiers follow each other.
+var port atomic.Uint32
+
+func init() { port.Store(uint32(os.Getpid()) * 641 % portCount) } //nolint:gosec // an identifier is positive
+
+// freePort returns a port that was free a moment ago, and none twice before all
+// others had their turn.
 func freePort(t testing.TB) int {
 	t.Helper()
 	for range 100 {
-		port := 12_000 + rand.IntN(3_000)
-		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+		free := firstPort + int(port.Add(1)%portCount)
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(free))
 		if err == nil {
 			l.Close()
-			return port
+			return free
 		}
 	}
 	t.Fatal("no free port")
