@@ -15,7 +15,7 @@ import (
 
 // maxGroup bounds the bytes of one pipeline, so that its last member doesn't
 // wait long for its first.
-const maxGroup = 1 << 20
+const maxGroup = 1 << 18
 
 // idle is how long nothing is committed before the server is asked whether it is
 // still there, for Err.
@@ -25,30 +25,59 @@ const idle = time.Second
 // master of a Cluster is replaced, things of the others have to get through.
 const rest = 5 * time.Second
 
+// lanes is how many committers there are, each for some of the things and with a
+// connection of its own. While the server works for one, others read their
+// answers and write what is next; and with appendfsync always one sync serves all
+// that came meanwhile.
+const lanes = 4
+
+// committer commits the changes of its things, one group after the other.
+type committer struct {
+	*Store
+	queue  chan *change
+	known  known
+	waited time.Time // when a group was last tried again
+}
+
 // Run commits what is submitted until ctx ends, then what is still queued, so
 // that everything accepted is answered.
 func (s *Store) Run(ctx context.Context) error {
-	defer s.drain()
-	group := make([]*change, 0, 256)
+	var working sync.WaitGroup
+	for i := range s.lanes {
+		working.Go(func() { s.lanes[i].work(ctx) })
+	}
 	quiet := time.NewTicker(idle)
 	defer quiet.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-quiet.C:
+			if s.silence() > idle {
+				s.judge(s.client.Ping(ctx).Err())
+			}
+		case <-ctx.Done():
+		}
+	}
+	working.Wait()
+	s.drain()
+	return nil
+}
+
+func (s *committer) work(ctx context.Context) {
+	group := make([]*change, 0, 256)
 	for {
 		select {
 		case c := <-s.queue:
 			group = s.collect(append(group[:0], c))
 			s.commit(ctx, group)
 			clear(group)
-			quiet.Reset(idle)
-		case <-quiet.C:
-			s.judge(s.client.Ping(ctx).Err())
 		case <-ctx.Done():
-			return nil
+			return
 		}
 	}
 }
 
 // collect adds what is already waiting, without waiting for more.
-func (s *Store) collect(group []*change) []*change {
+func (s *committer) collect(group []*change) []*change {
 	for size := group[0].bytes; size < maxGroup; {
 		select {
 		case c := <-s.queue:
@@ -62,7 +91,7 @@ func (s *Store) collect(group []*change) []*change {
 }
 
 // commit writes a group and answers its members in order.
-func (s *Store) commit(ctx context.Context, group []*change) {
+func (s *committer) commit(ctx context.Context, group []*change) {
 	// What was accepted is finished even if ctx ends, though not tried again.
 	detached := context.WithoutCancel(ctx)
 	open := make([]*change, 0, len(group))
@@ -113,12 +142,15 @@ func (s *Store) commit(ctx context.Context, group []*change) {
 func (s *Store) judge(err error) {
 	switch {
 	case err == nil:
-		s.heard = time.Now()
+		s.heard.Store(time.Now().UnixNano())
 		s.note(nil)
-	case time.Since(s.heard) > idle:
+	case s.silence() > idle:
 		s.note(err)
 	}
 }
+
+// silence is for how long the server hasn't answered.
+func (s *Store) silence() time.Duration { return time.Duration(time.Now().UnixNano() - s.heard.Load()) }
 
 // relocate looks anew which server has which slots. Our pipelines are not
 // redirected, and so don't find out.
@@ -130,37 +162,44 @@ func (s *Store) relocate(ctx context.Context) {
 	}
 }
 
-// attempt runs the scripts of a group in one pipeline and returns those to be
-// run again, and why. One that wasn't run takes with it all later ones of its
-// thing, so that they are run in order.
+// attempt runs the scripts of a group and returns the changes to be tried again,
+// and why. One that wasn't run takes with it all later ones of its thing, so that
+// they are run in order.
 func (s *Store) attempt(ctx context.Context, group []*change) (again []*change, failure error) {
-	s.pipeline(ctx, group, commitScript.EvalSha)
-	var missing []*change
+	s.perform(ctx, s.plan(group))
+	held := make(map[string]bool)
+	var others []*change // that plainScript didn't take
 	for _, c := range group {
-		if err := c.reply.Err(); err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") {
-			missing = append(missing, c)
+		if c.outcome == failed && !permanent(c.err) {
+			held[c.thing] = true
+		} else if c.outcome == untried && !held[c.thing] {
+			others = append(others, c)
 		}
 	}
-	if len(missing) > 0 { // a server that was started since, or is new
-		s.pipeline(ctx, missing, commitScript.Eval)
+	if len(others) > 0 {
+		s.perform(ctx, wholes(others))
 	}
-	held := make(map[string]bool)
+	clear(held)
 	for _, c := range group {
-		n, err := c.reply.Int64()
-		if err != nil {
-			c.err = fmt.Errorf("commit: %w", err)
-			c.unsure = c.unsure || maybeRun(err)
-			if permanent(err) {
+		if c.outcome == failed {
+			c.unsure = c.unsure || maybeRun(c.err)
+			last := permanent(c.err)
+			c.err = fmt.Errorf("commit: %w", explain(c.err))
+			if last {
 				continue
 			}
 			failure = c.err
 			held[c.thing] = true
 		}
 		if held[c.thing] {
+			c.unsure = c.unsure || c.outcome == wrote
+			if c.outcome != failed {
+				c.err = failure
+			}
 			again = append(again, c)
 			continue
 		}
-		c.written, c.err = n != answerConflict, nil
+		c.written, c.err = c.outcome == wrote, nil
 		if !c.written {
 			c.err = store.ErrConflict
 		}
@@ -168,51 +207,19 @@ func (s *Store) attempt(ctx context.Context, group []*change) (again []*change, 
 	return again, failure
 }
 
-// lanes is how many connections a large group is sent over. While the server
-// works on one part the next is written and the last is read, and with
-// appendfsync always one sync serves what came over all of them: the server
-// takes some 16 KiB from a connection before it syncs.
-const (
-	lanes    = 4
-	laneSize = 16 // changes that are worth a connection
-)
-
-// pipeline runs the scripts of a group; those of one thing in order.
-func (s *Store) pipeline(ctx context.Context, group []*change, run runner) {
-	n := min(lanes, len(group)/laneSize)
-	if n < 2 {
-		s.lane(ctx, group, run)
-		return
-	}
-	parts := make([][]*change, n)
-	for _, c := range group {
-		i := c.hash % uint64(n)
-		parts[i] = append(parts[i], c)
-	}
-	var wg sync.WaitGroup
-	for _, part := range parts {
-		wg.Go(func() { s.lane(ctx, part, run) })
-	}
-	wg.Wait()
-}
-
-// runner is EvalSha or Eval of a script.
-type runner func(ctx context.Context, c goredis.Scripter, keys []string, args ...any) *goredis.Cmd
-
-func (s *Store) lane(ctx context.Context, group []*change, run runner) {
-	if len(group) == 0 {
-		return
-	}
-	pipe := s.commits.Pipeline()
-	for _, c := range group {
-		c.reply = run(ctx, pipe, c.keys, c.args...)
-	}
-	_, _ = pipe.Exec(ctx) // every command has its own
-}
-
-// maybeRun tells an error after which the script may have been run.
+// maybeRun tells an error after which the script may have been run, if only for
+// some of its records. Of a redirection it isn't known how the next server took
+// it.
 func maybeRun(err error) bool {
-	return !isReply(err) && !strings.Contains(err.Error(), "dial ")
+	if isReply(err) {
+		for _, before := range []string{"NOSCRIPT", "TRYAGAIN", "CLUSTERDOWN", "LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS", "MISCONF", "BUSY", "NOPERM", "NOAUTH", "OOM"} {
+			if strings.HasPrefix(err.Error(), before) {
+				return false
+			}
+		}
+		return true
+	}
+	return !strings.Contains(err.Error(), "dial ")
 }
 
 // permanent tells an error that trying again won't mend.
@@ -229,8 +236,8 @@ func settle(group []*change) {
 		c := group[i]
 		if c.unsure && !c.written {
 			c.written = len(c.records) > 0
-			for j, r := range c.records {
-				c.written = c.written && c.sums[j] != store.None && found[r.Key] == c.sums[j]
+			for _, r := range c.records {
+				c.written = c.written && r.sum != store.None && found[r.key] == r.sum
 			}
 			switch {
 			case c.written:
@@ -241,7 +248,7 @@ func settle(group []*change) {
 		}
 		if c.written {
 			for _, r := range c.records {
-				found[r.Key] = r.Base
+				found[r.key] = r.base
 			}
 		}
 	}
@@ -254,12 +261,10 @@ func (s *Store) drain() {
 	defer s.gate.Unlock()
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
-	for {
-		select {
-		case c := <-s.queue:
-			s.commit(ended, s.collect([]*change{c}))
-		default:
-			return
+	for i := range s.lanes {
+		lane := &s.lanes[i]
+		for len(lane.queue) > 0 {
+			lane.commit(ended, lane.collect([]*change{<-lane.queue}))
 		}
 	}
 }

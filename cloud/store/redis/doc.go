@@ -1,6 +1,8 @@
 // Package redis is the store that several clouds share: Redis or Valkey, 7 or
 // later, alone, behind Sentinel or as a Cluster. Documents are merged by whoever
-// writes them; the server only compares and sets, in one script per change set.
+// writes them; the server only compares and sets, in a script. The usual change,
+// of one record that is there, shares its call with others that came at the same
+// time; any other has a call of its own.
 //
 // All keys of a thing carry its name as the hash tag, so that a change set lives
 // in one slot and is written whole or not at all:

@@ -271,7 +271,7 @@ func TestURLs(t *testing.T) {
 		"redis+cluster://h1:1,h2:2", "redis+cluster://u:p@h1:1/?prefix=x", "rediss+cluster://h1:1",
 		"redis+sentinel://h1:1,h2:2/main", "redis+sentinel://:p@h1:1/main/3?prefix=y",
 	} {
-		a, err := parseURL(good)
+		a, err := parseURL(&Config{URL: good})
 		if err != nil {
 			t.Errorf("%s: %v", good, err)
 			continue
@@ -286,11 +286,11 @@ func TestURLs(t *testing.T) {
 		"", "localhost:6379", "http://h", "redis://", "redis://a:1,b:2", "redis+cluster://", "redis+cluster://h:1/3",
 		"redis+sentinel://h:1", "redis://h:1/0?prefix={a}", "redis://h:1/0?nonsense=1", "redis://h:1/x",
 	} {
-		if _, err := parseURL(bad); err == nil {
+		if _, err := parseURL(&Config{URL: bad}); err == nil {
 			t.Errorf("%s: no error", bad)
 		}
 	}
-	if _, err := parseURL("redis://u:secret%zz@h:1"); err == nil || strings.Contains(err.Error(), "secret") {
+	if _, err := parseURL(&Config{URL: "redis://u:secret%zz@h:1"}); err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("got %v", err)
 	}
 }

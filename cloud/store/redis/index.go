@@ -20,7 +20,7 @@ type known struct {
 
 const (
 	knownFor = 10 * time.Minute
-	knownMax = 200_000 // things in either half
+	knownMax = 50_000 // things in either half, of each lane
 )
 
 func (k *known) has(thing string) bool { return k.young[thing] || k.old[thing] }
@@ -34,7 +34,7 @@ func (k *known) add(thing string) {
 
 // enter makes sure that the things of a group are in the index. It returns the
 // changes whose things are; the others have failed.
-func (s *Store) enter(ctx context.Context, group []*change) []*change {
+func (s *committer) enter(ctx context.Context, group []*change) []*change {
 	if now := time.Now(); now.Sub(s.known.turned) > knownFor {
 		s.known.young, s.known.old, s.known.turned = nil, s.known.young, now
 	}

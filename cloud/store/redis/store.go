@@ -19,6 +19,7 @@ import (
 // Config says where the store is. Zero fields have the defaults given.
 type Config struct {
 	URL      string
+	Security Security
 	Queue    int           // change sets waiting; default 4096
 	RetryFor time.Duration // how long a commit is tried again while the server is away; default 2s
 	Log      *slog.Logger
@@ -30,17 +31,16 @@ type Store struct {
 	keys     keys
 	log      *slog.Logger
 	retryFor time.Duration
+	batch    int                     // changes that one call of plainScript may take
 	client   goredis.UniversalClient // reads, and writes that may be done twice
-	commits  goredis.UniversalClient // the committer's
-	known    known                   // the committer's
-	heard    time.Time               // when the server last answered; the committer's
-	waited   time.Time               // when a group was last tried again; the committer's
+	commits  goredis.UniversalClient // the committers'
+	lanes    [lanes]committer
 
 	run   [8]byte       // tells the tokens of this store from those of others
 	last  atomic.Uint64 // token given last
-	queue chan *change
 	stop  chan struct{} // closed when Run ends
 	gate  sync.RWMutex  // held by Submit while it queues, so that Run can tell when nobody does any more
+	heard atomic.Int64  // when the server last answered, in nanoseconds
 	away  atomic.Pointer[error]
 }
 
@@ -56,22 +56,28 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	silence()
-	a, err := parseURL(cfg.URL)
+	a, err := parseURL(&cfg)
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	s := &Store{
 		keys: keys{a.prefix}, log: cfg.Log, retryFor: cfg.RetryFor, client: a.make(false), commits: a.make(true),
-		queue: make(chan *change, cfg.Queue), stop: make(chan struct{}),
+		stop: make(chan struct{}), batch: batchRecords,
+	}
+	for i := range s.lanes {
+		s.lanes[i] = committer{Store: s, queue: make(chan *change, max(1, cfg.Queue/lanes))}
+	}
+	if a.cluster {
+		s.batch = 1 // a script's keys lie in one slot, and one key is all right while its slot moves
 	}
 	if _, err := rand.Read(s.run[:]); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	if err := s.checkServer(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("store: %w", err), s.Close())
+		return nil, errors.Join(fmt.Errorf("store: %w", explainStart(err)), s.Close())
 	}
 	if err := s.checkFormat(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("store: %w", err), s.Close())
+		return nil, errors.Join(fmt.Errorf("store: %w", explainStart(err)), s.Close())
 	}
 	return s, nil
 }
@@ -111,7 +117,6 @@ func (s *Store) Load(ctx context.Context, key store.Key) ([]byte, error) {
 
 // Submit implements store.Store.
 func (s *Store) Submit(ctx context.Context, records []store.Record, done func(error)) error {
-	c := s.prepare(records, done)
 	s.gate.RLock()
 	defer s.gate.RUnlock()
 	select {
@@ -119,8 +124,29 @@ func (s *Store) Submit(ctx context.Context, records []store.Record, done func(er
 		return store.ErrClosed
 	default:
 	}
+	if len(records) > 0 {
+		c := s.prepare(records, done)
+		return s.put(ctx, int(c.hash%lanes), c)
+	}
+	// Nothing to write: it is done when everything before it is, in all lanes.
+	var left atomic.Int32
+	left.Store(lanes)
+	for i := range s.lanes {
+		err := s.put(ctx, i, &change{done: func(error) {
+			if left.Add(-1) == 0 {
+				done(nil)
+			}
+		}})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) put(ctx context.Context, lane int, c *change) error {
 	select {
-	case s.queue <- c:
+	case s.lanes[lane].queue <- c:
 		return nil
 	case <-s.stop:
 		return store.ErrClosed

@@ -28,14 +28,15 @@ const defaultPrefix = "gnomon"
 
 // address is what a URL says.
 type address struct {
-	prefix string
-	make   func(commits bool) goredis.UniversalClient
+	prefix  string
+	cluster bool
+	make    func(commits bool) goredis.UniversalClient
 }
 
-// parseURL reads a URL. Query parameters are go-redis's own, and prefix, which
-// comes before every key.
-func parseURL(text string) (address, error) {
-	scheme, rest, ok := strings.Cut(text, "://")
+// parseURL reads the URL of a Config. Query parameters are go-redis's own, and
+// prefix, which comes before every key.
+func parseURL(cfg *Config) (address, error) {
+	scheme, rest, ok := strings.Cut(cfg.URL, "://")
 	if !ok {
 		return address{}, ErrURL
 	}
@@ -51,25 +52,29 @@ func parseURL(text string) (address, error) {
 		a.prefix = p
 	}
 	query.Del("prefix")
-	secure := strings.HasPrefix(scheme, "rediss")
 	u := url.URL{Scheme: "redis", User: user, Host: hosts[0]}
-	if secure {
+	if strings.HasPrefix(scheme, "rediss") {
 		u.Scheme = "rediss"
 	}
-	switch strings.Replace(scheme, "rediss", "redis", 1) {
+	kind := strings.Replace(scheme, "rediss", "redis", 1)
+	sec, err := cfg.security(u.Scheme == "rediss", user, kind == "redis+sentinel")
+	if err != nil {
+		return address{}, err
+	}
+	switch kind {
 	case "redis":
 		if len(hosts) > 1 {
 			return address{}, ErrURL
 		}
 		u.Path, u.RawQuery = path, query.Encode()
-		err = a.alone(u.String())
+		err = a.alone(u.String(), sec)
 	case "redis+cluster":
 		if path != "" && path != "/" && path != "/0" {
 			return address{}, errors.New("a cluster has no numbered databases")
 		}
 		query["addr"] = hosts[1:]
 		u.RawQuery = query.Encode()
-		err = a.cluster(u.String())
+		err = a.several(u.String(), sec)
 	case "redis+sentinel":
 		master, db, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 		if master == "" {
@@ -77,7 +82,7 @@ func parseURL(text string) (address, error) {
 		}
 		query["addr"], query["master_name"] = hosts[1:], []string{master}
 		u.Path, u.RawQuery = "/"+db, query.Encode()
-		err = a.sentinel(u.String())
+		err = a.sentinel(u.String(), sec)
 	default:
 		return address{}, ErrURL
 	}
@@ -107,11 +112,11 @@ func split(rest string) (hosts []string, path string, user *url.Userinfo, query 
 	return hosts, u.Path, u.User, u.Query(), nil
 }
 
-// The client for commits retries and redirects nothing by itself: the committer
-// has to know which of its scripts may have run. It speaks RESP2, whose replies
-// are cheaper to read because nothing comes in between them.
+// The client for commits retries nothing by itself: the committer has to know
+// which of its scripts may have run. It speaks RESP2, whose replies are cheaper to
+// read because nothing comes in between them.
 
-func (a *address) alone(text string) error {
+func (a *address) alone(text string, sec security) error {
 	o, err := goredis.ParseURL(text)
 	if err != nil {
 		return fmt.Errorf("redis URL: %w", err)
@@ -119,6 +124,8 @@ func (a *address) alone(text string) error {
 	limit(&o.DialTimeout, &o.ReadTimeout, &o.WriteTimeout)
 	o.DialerRetries = 1 // whoever needs the connection tries again
 	o.MaintNotificationsConfig = quiet()
+	o.TLSConfig = sec.over(o.TLSConfig)
+	o.CredentialsProviderContext = sec.credentials
 	a.make = func(commits bool) goredis.UniversalClient {
 		own := *o
 		if commits {
@@ -129,7 +136,14 @@ func (a *address) alone(text string) error {
 	return nil
 }
 
-func (a *address) cluster(text string) error {
+// redirects is how often a command follows a slot that moves, and the pause
+// before it does.
+const (
+	redirects     = 4
+	redirectPause = time.Millisecond
+)
+
+func (a *address) several(text string, sec security) error {
 	o, err := goredis.ParseClusterURL(text)
 	if err != nil {
 		return fmt.Errorf("redis URL: %w", err)
@@ -138,23 +152,29 @@ func (a *address) cluster(text string) error {
 	o.DialerRetries = 1 // whoever needs the connection tries again
 	o.MaintNotificationsConfig = quiet()
 	o.ClusterStateReloadInterval = 10 * time.Second
+	o.TLSConfig = sec.over(o.TLSConfig)
+	o.CredentialsProviderContext = sec.credentials
+	a.cluster = true
 	a.make = func(commits bool) goredis.UniversalClient {
 		own := *o
 		if commits {
-			own.MaxRedirects, own.MaxRetries, own.Protocol = -1, -1, 2
+			own.MaxRedirects, own.MaxRetries, own.Protocol = redirects, -1, 2
+			own.MinRetryBackoff, own.MaxRetryBackoff = redirectPause, 8*redirectPause
 		}
 		return goredis.NewClusterClient(&own)
 	}
 	return nil
 }
 
-func (a *address) sentinel(text string) error {
+func (a *address) sentinel(text string, sec security) error {
 	o, err := goredis.ParseFailoverURL(text)
 	if err != nil {
 		return fmt.Errorf("redis URL: %w", err)
 	}
 	limit(&o.DialTimeout, &o.ReadTimeout, &o.WriteTimeout)
 	o.DialerRetries = 1 // whoever needs the connection tries again
+	o.TLSConfig = sec.over(o.TLSConfig)
+	o.CredentialsProviderContext = sec.credentials
 	a.make = func(commits bool) goredis.UniversalClient {
 		own := *o
 		if commits {
