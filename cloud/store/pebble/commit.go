@@ -3,6 +3,7 @@ package pebble
 import (
 	"context"
 	"fmt"
+	"runtime"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -31,16 +32,25 @@ func (s *Store) Run(ctx context.Context) error {
 	}
 }
 
+// yields is how often whoever can run goes first before a group is closed. A
+// sync costs as much as many changes: while the processors are busy, those who are
+// about to submit make the group worth it, and when they aren't it costs nothing.
+const yields = 3
+
 // collect adds what is already waiting, without waiting for more.
 func (s *Store) collect(group []change) []change {
 	size := sizeOf(group[0])
-	for size < maxGroup {
+	for yielded := 0; size < maxGroup; {
 		select {
 		case c := <-s.queue:
 			group = append(group, c)
 			size += sizeOf(c)
 		default:
-			return group
+			if yielded == yields {
+				return group
+			}
+			runtime.Gosched()
+			yielded++
 		}
 	}
 	return group
