@@ -88,8 +88,10 @@ type Broker struct {
 	metrics  *metrics
 	outside  *mqtt.Client // sends what comes by other ways than MQTT
 	retained retained
-	sessions sync.Map     // *mqtt.Client → *session
-	plain    atomic.Int64 // subscriptions ever made that could match a topic without $aws/
+	writers  writers
+	count    atomic.Uint64 // connections so far
+	sessions sync.Map      // *mqtt.Client → *session
+	plain    atomic.Int64  // subscriptions ever made that could match a topic without $aws/
 	ctx      atomic.Pointer[context.Context]
 
 	elsewhere *elsewhere // nil: this is the only broker
@@ -111,12 +113,12 @@ func New(cfg Config) (*Broker, error) {
 	caps.MaximumSessionExpiryInterval = cfg.SessionExpiry
 	caps.MaximumMessageExpiryInterval = 0 // or mochi forgets what is retained; what sessions hold is bounded by their own end
 	caps.TopicAliasMaximum = 64
-	b := &Broker{cfg: cfg, shadows: cfg.Shadows}
+	b := &Broker{cfg: cfg, shadows: cfg.Shadows, writers: newWriters()}
 	b.server = mqtt.New(&mqtt.Options{
 		Capabilities: caps, InlineClient: true, SysTopicResendInterval: 60,
 		// Mochi buffers while more is queued and flushes with the last of it, which
 		// must not be one that isn't sent: so every packet goes out by itself.
-		ClientNetWriteBufferSize: 1, ClientNetReadBufferSize: 2048,
+		ClientNetWriteBufferSize: 1, ClientNetReadBufferSize: 256, // what is read is buffered before
 		Logger: slog.New(quiet{cfg.Log.Handler()}),
 	})
 	b.outside = b.server.NewClient(nil, mqtt.LocalListener, "outside", true)
@@ -157,6 +159,11 @@ func (b *Broker) Run(ctx context.Context) error {
 	if err := b.server.Serve(); err != nil {
 		return fmt.Errorf("broker: %w", err)
 	}
+	writing, done := context.WithCancel(context.WithoutCancel(ctx))
+	var acknowledging sync.WaitGroup
+	acknowledging.Go(func() { b.writers.run(writing) })
+	defer acknowledging.Wait()
+	defer done()
 	<-ctx.Done()
 	b.listener.shutdown(func() {
 		for _, cl := range b.server.Clients.GetAll() {

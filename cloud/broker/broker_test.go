@@ -373,28 +373,3 @@ func TestSessionKeepsItsPrincipal(t *testing.T) {
 		t.Error("nobody was let in")
 	}
 }
-
-func FuzzScanner(f *testing.F) {
-	f.Add(connectPacket(5, "a"), 3)
-	f.Add([]byte{0x10, 0xff, 0xff, 0xff, 0xff, 0x7f}, 1)
-	f.Fuzz(func(t *testing.T, stream []byte, chunk int) {
-		whole := scanner{maxConnect: 100, maxPacket: 1000}
-		want := whole.feed(stream)
-		parts := scanner{maxConnect: 100, maxPacket: 1000}
-		if chunk < 1 {
-			chunk = 1
-		}
-		got := ""
-		for rest := stream; len(rest) > 0 && got == ""; {
-			n := min(chunk, len(rest))
-			got = parts.feed(rest[:n])
-			rest = rest[n:]
-		}
-		if got != want {
-			t.Errorf("in pieces of %d: %q, whole: %q", chunk, got, want)
-		}
-		if parts.remaining > 1000 {
-			t.Errorf("a packet of %d bytes is let through", parts.remaining)
-		}
-	})
-}

@@ -2,11 +2,8 @@ package broker
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"strings"
-	"sync/atomic"
-	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -60,7 +57,7 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 		h.broker.metrics.refused.WithLabelValues("authentication").Inc()
 		return false
 	}
-	s := &session{client: cl, conn: conn, who: who}
+	s := &session{broker: h.broker, number: h.broker.count.Add(1), client: cl, conn: conn, who: who}
 	s.acks.session, s.window = s, newWindow(s)
 	conn.session = s
 	h.broker.sessions.Store(cl, s)
@@ -101,6 +98,7 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	cl.State.Inflight.ResetSendQuota(0)
 	if s := h.broker.session(cl); s != nil {
 		s.conn.connected()
+		s.conn.take = s.take
 		s.window.established()
 		s.window.release()
 	}
@@ -155,52 +153,24 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	if s == nil {
 		return pk, packets.ErrRejectPacket
 	}
-	handle := h.broker.shadows.Handle
-	if s.unanswered.Add(1) > int32(h.broker.cfg.InFlight) {
-		handle = h.broker.throttle
-	}
-	atomic.AddInt64(&h.broker.metrics.inFlight, 1)
-	ctx := *h.broker.ctx.Load()
-	if pk.FixedHeader.Qos == 2 {
+	id, qos := s.own(pk.PacketID), pk.FixedHeader.Qos
+	if qos == 2 {
 		done := make(chan error, 1)
-		handle(ctx, s.who, topic, pk.Payload, func(err error) { done <- err })
+		s.serve(topic, pk.Payload, func(err error) { done <- err })
 		return pk, h.exactlyOnce(s, <-done)
 	}
-	id, qos := s.own(pk.PacketID), pk.FixedHeader.Qos
-	handle(ctx, s.who, topic, pk.Payload, func(err error) {
-		h.release(s)
-		switch {
-		case err != nil:
-			s.acks.fail()
-		case qos == 1:
-			s.acks.add(id)
-		}
-	})
+	s.serve(topic, pk.Payload, func(err error) { s.answered(qos, id, err) })
 	return pk, packets.ErrRejectPacket
-}
-
-// throttle answers a request in the shadow service's place, which is spared it.
-func (b *Broker) throttle(_ context.Context, _ principal, t wire.Topic, body []byte, done func(error)) {
-	b.metrics.refused.WithLabelValues("throttled").Inc()
-	if topic := t.Rejected(); b.Subscribed(topic) {
-		b.Publish(topic, wire.AppendRejected(nil, wire.ErrThrottled, time.Now().Unix(), wire.ClientToken(body)))
-	}
-	done(nil)
 }
 
 // exactlyOnce goes on once the request is committed, for which the reader has
 // waited: it lets mochi run the handshake of quality of service 2 without
 // delivering anything.
 func (h *hook) exactlyOnce(s *session, err error) error {
-	h.release(s)
+	s.release()
 	if err != nil {
 		s.acks.fail()
 		return packets.ErrRejectPacket
 	}
 	return packets.CodeSuccessIgnore
-}
-
-func (h *hook) release(s *session) {
-	atomic.AddInt64(&h.broker.metrics.inFlight, -1)
-	s.unanswered.Add(-1)
 }

@@ -7,10 +7,14 @@ import (
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"gnomon/shadow/wire"
 )
 
 // session is what the broker knows of a connected client beyond mochi.
 type session struct {
+	broker     *Broker
+	number     uint64 // counts connections
 	client     *mqtt.Client
 	conn       *guardedConn
 	who        principal
@@ -18,6 +22,41 @@ type session struct {
 	acks       acks
 	standIn    standIn
 	window     *window
+
+	lastTopic  string // of a request, for most are to the same
+	lastParsed wire.Topic
+}
+
+// write writes whole packets. It takes mochi's lock of the client, so that packets
+// don't mix, and waits for room.
+func (s *session) write(p []byte) error {
+	if s.client.Closed() {
+		return nil
+	}
+	s.client.Lock()
+	return s.finishWrite(p)
+}
+
+// tryWrite is write as far as there is room, and nobody else writes. When it has
+// stopped in between, the lock is still taken: finishWrite goes on.
+func (s *session) tryWrite(p []byte) (n int, locked bool, err error) {
+	if s.client.Closed() {
+		return len(p), false, nil
+	}
+	if !s.client.TryLock() {
+		return 0, false, nil
+	}
+	if n, err = s.conn.tryWrite(p); err == nil && n > 0 && n < len(p) {
+		return n, true, nil
+	}
+	s.client.Unlock()
+	return n, false, err
+}
+
+func (s *session) finishWrite(p []byte) error {
+	defer s.client.Unlock()
+	_, err := s.conn.Write(p)
+	return err
 }
 
 // standIn is the identifier that mochi sees of the packet in hand in place of the

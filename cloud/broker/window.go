@@ -138,7 +138,7 @@ func (w *window) send(m packets.Packet) {
 	m.ProtocolVersion, m.Mods.AllowResponseInfo = w.session.client.Properties.ProtocolVersion, true
 	var out bytes.Buffer
 	if err := m.PublishEncode(&out); err == nil {
-		_ = w.session.acks.write(out.Bytes()) // a connection that fails ends its reader
+		_ = w.session.write(out.Bytes()) // a connection that fails ends its reader
 	}
 }
 
