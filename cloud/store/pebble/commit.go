@@ -100,12 +100,6 @@ func (s *Store) write(group []change) (err error) {
 			if err := batch.Set(key, r.Data, nil); err != nil {
 				return err
 			}
-			if r.Key.Shadow == "" {
-				key = thingKey(key[:0], r.Key.Thing)
-				if err := batch.Set(key, nil, nil); err != nil {
-					return err
-				}
-			}
 		}
 	}
 	return batch.Commit(pebble.Sync)

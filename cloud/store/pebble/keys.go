@@ -14,14 +14,15 @@ import (
 //
 //	f                      the data format's number
 //	s <thing> NUL <shadow> a record
-//	t <thing>              empty; the thing has a classic record
 //
-// Names hold no NUL, so records are ordered by thing, then shadow.
+// Names hold no NUL, so records are ordered by thing, then shadow. Format 1 also
+// had t <thing> for every thing with a classic record, written with each of its
+// changes.
 const (
 	formatKey    = "f"
 	recordPrefix = 's'
-	thingPrefix  = 't'
-	dataFormat   = 1
+	thingPrefix  = 't' // of format 1
+	dataFormat   = 2
 )
 
 func recordKey(dst []byte, k store.Key) []byte {
@@ -31,12 +32,8 @@ func recordKey(dst []byte, k store.Key) []byte {
 	return append(dst, k.Shadow...)
 }
 
-func thingKey(dst []byte, thing string) []byte {
-	return append(append(dst, thingPrefix), thing...)
-}
-
-// checkFormat writes the format's number into a new store and refuses one from
-// a later version of Gnomon.
+// checkFormat writes the format's number into a new store, brings an older one up
+// to it, and refuses one from a later version of Gnomon.
 func (s *Store) checkFormat() error {
 	value, closer, err := s.db.Get([]byte(formatKey))
 	if err == pebble.ErrNotFound { //nolint:errorlint // pebble returns the sentinel itself
@@ -46,8 +43,28 @@ func (s *Store) checkFormat() error {
 		return err
 	}
 	defer closer.Close()
-	if n, err := strconv.Atoi(string(value)); err != nil || n > dataFormat {
+	n, err := strconv.Atoi(string(value))
+	if err != nil || n > dataFormat {
 		return fmt.Errorf("store: data format %s is newer than this gnomon reads (%d); run the version that wrote it, or a later one", value, dataFormat)
+	}
+	if n == dataFormat {
+		return nil
+	}
+	return s.upgrade()
+}
+
+// upgrade leaves a store that is wholly of the present format, or as it was.
+func (s *Store) upgrade() error {
+	batch := s.db.NewBatch()
+	defer batch.Close()
+	if err := batch.DeleteRange([]byte{thingPrefix}, []byte{thingPrefix + 1}, nil); err != nil {
+		return fmt.Errorf("store: upgrade to data format %d: %w", dataFormat, err)
+	}
+	if err := batch.Set([]byte(formatKey), strconv.AppendInt(nil, dataFormat, 10), nil); err != nil {
+		return fmt.Errorf("store: upgrade to data format %d: %w", dataFormat, err)
+	}
+	if err := batch.Commit(pebble.Sync); err != nil {
+		return fmt.Errorf("store: upgrade to data format %d: %w", dataFormat, err)
 	}
 	return nil
 }
@@ -77,18 +94,23 @@ func parseRecordKey(b []byte) store.Key {
 	return store.Key{Thing: string(b[1:])}
 }
 
-// Things implements store.Store.
+// Things implements store.Store: from each thing it skips to the next.
 func (s *Store) Things(ctx context.Context, from string, limit int) ([]string, error) {
 	it, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{
-		LowerBound: thingKey(nil, from), UpperBound: []byte{thingPrefix + 1},
+		LowerBound: recordKey(nil, store.Key{Thing: from}), UpperBound: []byte{recordPrefix + 1},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("things: %w", err)
 	}
 	defer it.Close()
 	var out []string
-	for ok := it.First(); ok && len(out) < limit; ok = it.Next() {
-		out = append(out, string(it.Key()[1:]))
+	var next []byte
+	for ok := it.First(); ok && len(out) < limit; ok = it.SeekGE(next) {
+		k := parseRecordKey(it.Key())
+		if k.Shadow == "" { // the first of its thing's
+			out = append(out, k.Thing)
+		}
+		next = append(append(append(next[:0], recordPrefix), k.Thing...), 1)
 	}
 	return out, it.Error()
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"go.uber.org/goleak"
@@ -260,4 +261,46 @@ func BenchmarkCommit(b *testing.B) {
 			}
 		})
 	})
+}
+
+// A store of format 1 is brought up to date, and no earlier version opens it then.
+func TestOpenUpgrades(t *testing.T) {
+	fs := vfs.NewMem()
+	old, err := pebble.Open("db", &pebble.Options{FS: fs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, value := range map[string]string{"f": "1", "sa\x00": "1", "sa\x00x": "2", "sb\x00x": "3", "sc\x00": "4", "ta": "", "tc": "", "tghost": ""} {
+		if err := old.Set([]byte(key), []byte(value), pebble.Sync); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time there is nothing to do
+		s, err := Open(Config{Dir: "db", FS: fs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if names, err := s.Things(context.Background(), "", 10); err != nil || fmt.Sprint(names) != "[a c]" {
+			t.Errorf("things %v, %v", names, err)
+		}
+		if records, err := s.Scan(context.Background(), store.Key{}, 10); err != nil || len(records) != 4 {
+			t.Errorf("records %v, %v", records, err)
+		}
+		for _, key := range []string{"ta", "tghost"} {
+			if _, _, err := s.db.Get([]byte(key)); !errors.Is(err, pebble.ErrNotFound) {
+				t.Errorf("%s is still there: %v", key, err)
+			}
+		}
+		if value, closer, err := s.db.Get([]byte(formatKey)); err != nil || string(value) != "2" {
+			t.Errorf("format %s, %v", value, err)
+		} else {
+			closer.Close()
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
