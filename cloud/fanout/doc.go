@@ -5,8 +5,10 @@
 //
 // It promises that a replica gets each message of another once or not at all,
 // those about one thing in the order they were sent, and that it is told when it
-// may have missed some: messages are numbered, and an empty one ends a silence
-// in which the last could have been lost. It never waits for anybody: what
+// may have missed some: messages are numbered, an empty one ends a silence in
+// which the last could have been lost, and a replica that falls silent without
+// having said that it ends is taken for one that died before it told all. It
+// never waits for anybody: what
 // doesn't fit the queue, or is sent while the transport is away, is lost, which
 // delays agents until they sync. Word of clients is kept and sent later.
 //

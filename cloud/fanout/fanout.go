@@ -26,8 +26,18 @@ type Transport interface {
 	// arrive.
 	Send(ctx context.Context, frames map[int][]byte) map[int]error
 	// Receive hands out what arrives until ctx ends, from one goroutine for each
-	// channel at most. lost tells that some of a channel may not have.
-	Receive(ctx context.Context, take func(channel int, frame []byte), lost func()) error
+	// channel at most.
+	Receive(ctx context.Context, r Receiver) error
+}
+
+// Receiver is who a Transport hands to. Channels are down until they are said to
+// stand.
+type Receiver interface {
+	// Take takes a frame.
+	Take(channel int, frame []byte)
+	// Stand says that all that is sent over channels arrives from now on, or with
+	// an error that it doesn't, and why.
+	Stand(channels []int, err error)
 }
 
 // Local is what happens at this replica. None of it may block for long.
@@ -65,7 +75,19 @@ type Fanout struct {
 	claims  map[string]int                // clients whose word hasn't come back yet
 	numbers [Channels]map[origin]uint64   // of the last frame of each sender
 	unsent  [Channels]map[string]struct{} // clients whose word couldn't be sent
+	alive   map[origin]time.Time          // when a sender was last heard on any channel
+	stands  [Channels]standing
+	whole   chan struct{} // closed once every channel has stood
 }
+
+// standing is the state of a channel's subscription.
+type standing struct {
+	before bool      // it has stood
+	down   error     // why it doesn't stand; nil: it does
+	since  time.Time // it is down
+}
+
+var errNotYet = errors.New("not subscribed yet")
 
 type item struct {
 	channel int
@@ -96,10 +118,12 @@ func New(cfg Config) (*Fanout, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	f := &Fanout{cfg: cfg, queue: make(chan item, cfg.Queue), claims: make(map[string]int), takeOver: func(string) {}}
+	f.alive, f.whole = make(map[origin]time.Time), make(chan struct{})
 	if _, err := rand.Read(f.self[:]); err != nil {
 		return nil, fmt.Errorf("fanout: %w", err)
 	}
 	for i := range f.numbers {
+		f.stands[i].down = errNotYet
 		f.numbers[i], f.unsent[i] = make(map[origin]uint64), make(map[string]struct{})
 	}
 	f.metrics = newMetrics(cfg.Metrics)
@@ -162,6 +186,6 @@ func (f *Fanout) Run(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { f.send(ctx); return nil })
-	g.Go(func() error { return f.cfg.Transport.Receive(ctx, f.take, f.lost) })
+	g.Go(func() error { return f.cfg.Transport.Receive(ctx, ears{f}) })
 	return g.Wait()
 }

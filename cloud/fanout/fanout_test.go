@@ -18,7 +18,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // what a test has it lose.
 type air struct {
 	mu    sync.Mutex
-	hears []func(int, []byte)
+	hears []Receiver
 	lose  func(channel int) (drop bool, err error)
 }
 
@@ -36,17 +36,25 @@ func (a *air) Send(_ context.Context, frames map[int][]byte) map[int]error {
 		}
 		for _, hear := range a.hears {
 			if !drop {
-				hear(c, f)
+				hear.Take(c, f)
 			}
 		}
 	}
 	return failed
 }
 
-func (a *air) Receive(ctx context.Context, take func(int, []byte), _ func()) error {
+var every = func() (all []int) {
+	for c := range Channels {
+		all = append(all, c)
+	}
+	return all
+}()
+
+func (a *air) Receive(ctx context.Context, r Receiver) error {
 	a.mu.Lock()
-	a.hears = append(a.hears, take)
+	a.hears = append(a.hears, r)
 	a.mu.Unlock()
+	r.Stand(every, nil)
 	<-ctx.Done()
 	return nil
 }
@@ -283,4 +291,98 @@ func FuzzFrame(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A replica that falls silent without a word may have committed what it told
+// nobody; one that says that it ends has told all.
+func TestSilence(t *testing.T) {
+	a := &air{}
+	_, heard := network(t, a, 1, Config{})
+	ctx, cancel := context.WithCancel(context.Background())
+	other, err := New(Config{Transport: a, Heartbeat: 20 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newListener()
+	other.SetLocal(l, l.takeOver)
+	ended := make(chan error, 1)
+	go func() { ended <- other.Run(ctx) }()
+	other.Send("t", []byte("1"))
+	heard[0].await(t, "the first", func() bool { return len(heard[0].notices) == 1 })
+	cancel()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	a.mu.Lock() // one that is killed: its frames just end
+	for _, hear := range a.hears {
+		fr := frame{from: origin{9}, number: 7, entries: []entry{{kindNotice, []byte("2")}}}
+		hear.Take(3, fr.append(nil))
+	}
+	a.mu.Unlock()
+	heard[0].await(t, "the second", func() bool { return len(heard[0].notices) == 2 })
+	heard[0].mu.Lock()
+	if heard[0].missed != 0 {
+		t.Error("a replica that ended in order is said to have lost something")
+	}
+	heard[0].mu.Unlock()
+	heard[0].await(t, "the dead replica to be noticed", func() bool { return heard[0].missed == 1 })
+	time.Sleep(10 * silences * 20 * time.Millisecond) // in which it must not be noticed again
+	heard[0].await(t, "it to be noticed once", func() bool { return heard[0].missed == 1 })
+}
+
+// A replica is ready once it hears the others on all channels, and no longer when
+// it hears nobody.
+func TestReady(t *testing.T) {
+	f, err := New(Config{Transport: &air{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newListener()
+	f.SetLocal(l, l.takeOver)
+	cut := errors.New("connection refused")
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, step := range []struct {
+		what     string
+		channels []int
+		err      error
+		ready    bool
+		heard    bool
+		missed   int
+	}{
+		{"nothing yet", nil, nil, false, false, 0},
+		{"all but one", every[1:], nil, false, false, 0},
+		{"refused", every[:1], cut, false, false, 0},
+		{"all", every[:1], nil, true, true, 0},
+		{"one cut", every[:1], cut, true, true, 0},
+		{"all cut", every, cut, false, true, 0},
+		{"one back", every[4:5], nil, true, true, 1},
+		{"the rest back", every, nil, true, true, 2},
+	} {
+		ears{f}.Stand(step.channels, step.err)
+		err := f.Ready()
+		if (err == nil) != step.ready || err != nil && !errors.Is(err, ErrDeaf) {
+			t.Errorf("%s: %v", step.what, err)
+		}
+		if step.err != nil && err != nil && !errors.Is(err, cut) {
+			t.Errorf("%s: it isn't said why: %v", step.what, err)
+		}
+		if l.missed != step.missed {
+			t.Errorf("%s: %d losses, want %d", step.what, l.missed, step.missed)
+		}
+		select {
+		case <-f.whole:
+			if !step.heard || f.Wait(context.Background()) != nil {
+				t.Errorf("%s: Wait is over", step.what)
+			}
+		default:
+			if step.heard || f.Wait(ended) == nil {
+				t.Errorf("%s: Wait is not over", step.what)
+			}
+		}
+	}
+	f.stands[2] = standing{before: true, down: cut, since: time.Now().Add(-2 * downFor)}
+	if err := f.Ready(); err == nil {
+		t.Error("ready though a channel has been down for long")
+	}
 }

@@ -9,6 +9,7 @@ import (
 const (
 	kindNotice    = 'n' // a committed change
 	kindConnected = 'c' // a client has connected
+	kindEnd       = 'e' // the sender ends; nothing comes after
 )
 
 type entry struct {

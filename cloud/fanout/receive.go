@@ -1,5 +1,13 @@
 package fanout
 
+import "time"
+
+// ears is the Receiver of a Fanout.
+type ears struct{ f *Fanout }
+
+func (e ears) Take(channel int, frame []byte)  { e.f.take(channel, frame) }
+func (e ears) Stand(channels []int, err error) { e.f.stand(channels, err) }
+
 // take deals with a frame that arrived.
 func (f *Fanout) take(channel int, b []byte) {
 	fr, err := parseFrame(b)
@@ -12,6 +20,8 @@ func (f *Fanout) take(channel int, b []byte) {
 	}
 	for _, e := range fr.entries {
 		switch {
+		case e.kind == kindEnd:
+			f.forget(fr.from)
 		case e.kind == kindConnected:
 			if f.heard(fr.from == f.self, string(e.body)) {
 				f.takeOver(string(e.body))
@@ -37,6 +47,9 @@ func (f *Fanout) gap(channel int, fr *frame) bool {
 		clear(numbers)
 	}
 	numbers[fr.from] = fr.number
+	if fr.from != f.self && (len(f.alive) < maxOrigins || !f.alive[fr.from].IsZero()) {
+		f.alive[fr.from] = time.Now()
+	}
 	missing := known && fr.number != last+1
 	return missing && fr.from != f.self
 }
@@ -55,6 +68,35 @@ func (f *Fanout) heard(own bool, clientID string) bool {
 		f.claims[clientID] = n - 1
 	}
 	return false
+}
+
+// forget lets go of a sender that has said that it ends.
+func (f *Fanout) forget(from origin) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.alive, from)
+}
+
+// silences is how many heartbeats a sender may leave out before it is taken for
+// dead.
+const silences = 3
+
+// bury looks for senders that have fallen silent without a word. What such a one
+// committed last it may not have told anybody.
+func (f *Fanout) bury() {
+	f.mu.Lock()
+	dead := 0
+	for from, heard := range f.alive {
+		if time.Since(heard) > silences*f.cfg.Heartbeat {
+			delete(f.alive, from)
+			dead++
+		}
+	}
+	f.mu.Unlock()
+	if dead > 0 {
+		f.cfg.Log.Info("fan-out: other replicas have fallen silent", "replicas", dead)
+		f.miss()
+	}
 }
 
 // lost is called when frames of a channel may have been lost. Among them could

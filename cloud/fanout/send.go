@@ -26,12 +26,17 @@ func (f *Fanout) send(ctx context.Context) {
 		case <-tick.C:
 			f.beat(s)
 			f.flush(ctx, s)
+			f.bury()
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 			defer cancel()
 			for f.collect(s); len(s.batch) > 0; f.collect(s) {
 				f.flush(last, s)
 			}
+			for c := range Channels { // whichever arrives last
+				s.batch[c] = []entry{{kind: kindEnd}}
+			}
+			f.flush(last, s)
 			return
 		}
 	}
@@ -55,11 +60,16 @@ func (f *Fanout) collect(s *sender) {
 	}
 }
 
-// beat prepares empty frames for channels whose last could have been lost, and
-// what couldn't be sent of clients.
+// home is the channel over which a sender that has nothing to say shows that it
+// is there.
+func (f *Fanout) home() int { return int(f.self[0]) % Channels }
+
+// beat prepares empty frames for home and for channels whose last could have been
+// lost, and what couldn't be sent of clients.
 func (f *Fanout) beat(s *sender) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	s.batch[f.home()] = nil
 	for c := range s.active {
 		if s.active[c] {
 			s.batch[c] = nil

@@ -31,23 +31,75 @@ func (ix *Index) Run(ctx context.Context) error {
 		}
 		pause = min(2*pause, 30*time.Second)
 	}
-	var again <-chan time.Time // nil, and so never, when nobody else writes
+	r := repairs{ended: time.Now()}
 	if ix.cfg.Refresh > 0 {
 		ticker := time.NewTicker(ix.cfg.Refresh)
 		defer ticker.Stop()
-		again = ticker.C
+		r.regular = ticker.C
 	}
 	for {
 		select {
 		case <-ix.wake:
 			ix.drain()
-		case <-again:
-			if err := ix.build(ctx); err != nil && ctx.Err() == nil {
-				ix.cfg.Log.Warn("the index can't be refreshed; it may miss what other replicas did", "error", err)
-			}
+		case <-ix.missed:
+			r.plan()
+		case <-r.due:
+			ix.repair(ctx, &r)
+		case <-r.regular:
+			ix.repair(ctx, &r)
 		case <-ctx.Done():
 			return nil
 		}
+	}
+}
+
+// Missed says that other processes may have changed the store without our having
+// been told. It is read again: at once, unless that was done a moment ago, for
+// reading takes a tenth of the time at most however often this is called.
+func (ix *Index) Missed() {
+	select {
+	case ix.missed <- struct{}{}:
+	default: // it will be read again anyway
+	}
+}
+
+// repairs is when the store was read again, and will be.
+type repairs struct {
+	regular <-chan time.Time // nil, and so never, when nobody else writes
+	due     <-chan time.Time // nil: nothing was missed since
+	told    bool             // something was missed
+	ended   time.Time        // the last reading
+	took    time.Duration
+}
+
+// rests is how many times as long as a reading took there is none.
+const rests = 10
+
+// plan has the store read again.
+func (r *repairs) plan() {
+	if r.told = true; r.due == nil {
+		r.due = time.After(time.Until(r.ended.Add(rests * r.took)))
+	}
+}
+
+// repair reads the store again. What is missed meanwhile is for the next time.
+func (ix *Index) repair(ctx context.Context, r *repairs) {
+	told := r.told
+	r.due, r.told = nil, false
+	began := time.Now()
+	err := ix.build(ctx)
+	r.ended = time.Now()
+	r.took = r.ended.Sub(began)
+	switch {
+	case err == nil && told:
+		ix.cfg.Log.Info("the index has what it missed of other replicas", "took", r.took.Round(time.Millisecond).String())
+		if ix.cfg.Repaired != nil {
+			ix.cfg.Repaired()
+		}
+	case err != nil && ctx.Err() == nil:
+		ix.cfg.Log.Warn("the index can't be refreshed; it may miss what other replicas did", "error", err)
+		r.took = max(r.took, 100*time.Millisecond) // before it is tried again
+		r.plan()
 	}
 }
 

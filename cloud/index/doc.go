@@ -11,9 +11,11 @@
 // cut after MaxText bytes. At Config.MaxShadows rows it takes no new shadows and
 // says so in every answer.
 //
-// What other processes write to a shared store it knows at the next refresh, or
-// when it is asked to wait for it: it takes versions as they come, and an older
-// one never replaces a newer.
+// What other processes write to a shared store it knows when it is told, or when
+// it is asked to wait for it. Whoever tells it says, too, when something was
+// missed, and the store is read again at once, though never for more than a tenth
+// of the time. It takes versions as they come, and an older one never replaces a
+// newer.
 //
 // It holds no documents, never changes one, and nothing it says is the truth:
 // that is in the documents, of which it only says where to look.

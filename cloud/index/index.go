@@ -37,6 +37,7 @@ type Config struct {
 	Now        func() time.Time // default time.Now
 	MaxShadows int              // rows; default 2,000,000
 	Refresh    time.Duration    // for a store that other processes write to: the whole of it is read again this often; 0 = never
+	Repaired   func()           // nil, or called when what Missed told of is in
 	Log        *slog.Logger
 	Metrics    prometheus.Registerer // nil: not exported
 }
@@ -61,6 +62,7 @@ type Index struct {
 	queue   []change
 	spare   []change
 	wake    chan struct{}
+	missed  chan struct{} // holds one when the store is to be read again
 
 	read  atomic.Int64 // records read while building
 	ready atomic.Bool
@@ -89,7 +91,7 @@ func New(cfg Config) *Index {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	ix := &Index{cfg: cfg, reading: make(chan struct{}, maxReaders), wake: make(chan struct{}, 1)}
+	ix := &Index{cfg: cfg, reading: make(chan struct{}, maxReaders), wake: make(chan struct{}, 1), missed: make(chan struct{}, 1)}
 	if cfg.Metrics != nil {
 		cfg.Metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gnomon_index_shadows", Help: "Shadows in the index.",

@@ -35,26 +35,33 @@ func start(t *testing.T, n int, url string) []*replica {
 	t.Helper()
 	all := make([]*replica, n)
 	for i := range all {
-		cfg := cloudtest.Config(t)
-		cfg.Args = []string{"--store", url}
-		api, err := cloudapi.New(cloudapi.Options{Base: "http://" + cfg.HTTP, Timeout: 10 * time.Second})
-		if err != nil {
-			t.Fatal(err)
-		}
-		all[i] = &replica{t: t, cfg: cfg, api: api}
-		all[i].again()
-		t.Cleanup(func() {
-			all[i].proc.Kill()
-			api.Close()
-			if t.Failed() {
-				t.Logf("replica %d: %s", i, all[i].proc.LogTail())
-			}
-		})
+		all[i] = spawn(t, url)
 	}
 	for _, r := range all {
 		r.ready()
 	}
 	return all
+}
+
+// spawn starts a replica and doesn't wait for it.
+func spawn(t *testing.T, url string) *replica {
+	t.Helper()
+	cfg := cloudtest.Config(t)
+	cfg.Args = []string{"--store", url}
+	api, err := cloudapi.New(cloudapi.Options{Base: "http://" + cfg.HTTP, Timeout: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &replica{t: t, cfg: cfg, api: api}
+	r.again()
+	t.Cleanup(func() {
+		r.proc.Kill()
+		api.Close()
+		if t.Failed() {
+			t.Logf("replica %s: %s", cfg.HTTP, r.proc.LogTail())
+		}
+	})
+	return r
 }
 
 func (r *replica) again() {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -144,20 +143,21 @@ func (cfg *cloudConfig) run(ctx context.Context, stderr io.Writer) error {
 		return errors.Join(err, db.Close())
 	}
 	search := index.Config{Store: db, Log: log, Metrics: metrics}
+	var shadows *twin.Service
 	if others != nil {
-		search.Refresh = refresh
+		search.Refresh, search.Repaired = refresh, func() { shadows.MissedNotices() }
 	}
 	found := index.New(search)
-	shadows, err := twin.New(twin.Config{Store: db, Shared: others != nil, Replicas: replicasOf(others), Committed: found.Committed, Publisher: mqtt, Limits: limits, CacheBytes: cfg.CacheMiB << 20, CacheCount: math.MaxInt32, Log: log, Metrics: metrics})
+	shadows, err = twin.New(twin.Config{Store: db, Shared: others != nil, Replicas: replicasOf(others), Committed: found.Committed, Publisher: mqtt, Limits: limits, CacheBytes: cfg.CacheMiB << 20, CacheCount: math.MaxInt32, Log: log, Metrics: metrics})
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
-	if err := join(others, mqtt, shadows); err != nil {
+	if err := join(others, mqtt, local{shadows, found}); err != nil {
 		return errors.Join(err, db.Close())
 	}
 	mqtt.SetShadows(shadows)
 	found.SetDocuments(shadows)
-	api := rest.New(rest.Config{Address: cfg.HTTP, Shadows: shadows, Topics: mqtt, Index: found, Ready: func() error { return cmp.Or(db.Err(), found.Ready()) }, Limits: limits, Export: exporter(db, log), Local: cfg.Dev, Log: log, Metrics: metrics})
+	api := rest.New(rest.Config{Address: cfg.HTTP, Shadows: shadows, Topics: mqtt, Index: found, Ready: readiness(db, others, found), Limits: limits, Export: exporter(db, log), Local: cfg.Dev, Log: log, Metrics: metrics})
 	return cfg.serve(ctx, log, parts{db, mqtt, api, found, others})
 }
 
@@ -189,7 +189,7 @@ func (cfg *cloudConfig) serve(ctx context.Context, log *slog.Logger, p parts) er
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.api.Run(gctx) })
 	g.Go(func() error { return p.mqtt.Run(gctx) })
-	g.Go(func() error { return p.find.Run(gctx) })
+	g.Go(func() error { return p.search(gctx) })
 	started := time.Now()
 	err = g.Wait()
 	stopStore()

@@ -12,6 +12,7 @@ import (
 	"gnomon/cloud/broker"
 	"gnomon/cloud/fanout"
 	fanoutredis "gnomon/cloud/fanout/redis"
+	"gnomon/cloud/index"
 	"gnomon/cloud/store"
 	"gnomon/cloud/store/pebble"
 	"gnomon/cloud/store/redis"
@@ -64,12 +65,45 @@ func replicasOf(others *fanout.Fanout) twin.Replicas {
 	return others
 }
 
+// local is what happens at this replica of what others do.
+type local struct {
+	shadows *twin.Service
+	found   *index.Index
+}
+
+// Deliver implements fanout.Local.
+func (l local) Deliver(notice []byte) error { return l.shadows.Deliver(notice) }
+
+// MissedNotices implements fanout.Local. The index reads the store first: watchers
+// that were told at once would list what is not in it yet.
+func (l local) MissedNotices() { l.found.Missed() }
+
+// readiness says what a cloud still lacks, each in a line.
+func readiness(db database, others *fanout.Fanout, found *index.Index) func() error {
+	return func() error {
+		var deaf error
+		if others != nil {
+			deaf = others.Ready()
+		}
+		return errors.Join(db.Err(), deaf, found.Ready())
+	}
+}
+
+// search runs the index. It reads the store once the other replicas are heard:
+// what they committed in between it would know nothing of.
+func (p *parts) search(ctx context.Context) error {
+	if p.others != nil && p.others.Wait(ctx) != nil {
+		return nil //nolint:nilerr // the end, which is what stopped it
+	}
+	return p.find.Run(ctx)
+}
+
 // join makes a broker and its shadow service one of several.
-func join(others *fanout.Fanout, mqtt *broker.Broker, shadows *twin.Service) error {
+func join(others *fanout.Fanout, mqtt *broker.Broker, here local) error {
 	if others == nil {
 		return nil
 	}
-	others.SetLocal(shadows, mqtt.TakeOver)
+	others.SetLocal(here, mqtt.TakeOver)
 	return mqtt.Announce(others.Connected)
 }
 

@@ -61,18 +61,22 @@ func (b *Bus) Send(ctx context.Context, frames map[int][]byte) map[int]error {
 
 // Receive implements fanout.Transport. On a Cluster every channel has a
 // connection of its own, for they lie in different slots.
-func (b *Bus) Receive(ctx context.Context, take func(int, []byte), lost func()) error {
-	groups := [][]string{b.channels[:]}
+func (b *Bus) Receive(ctx context.Context, r fanout.Receiver) error {
+	all := make([]int, len(b.channels))
+	for i := range all {
+		all[i] = i
+	}
+	groups := [][]int{all}
 	if _, ok := b.client.(*goredis.ClusterClient); ok {
 		groups = nil
-		for i := range b.channels {
-			groups = append(groups, b.channels[i:i+1])
+		for i := range all {
+			groups = append(groups, all[i:i+1])
 		}
 	}
 	var g errgroup.Group
 	for _, channels := range groups {
 		g.Go(func() error {
-			b.listen(ctx, channels, take, lost)
+			b.listen(ctx, channels, r)
 			return nil
 		})
 	}
@@ -85,18 +89,14 @@ const (
 )
 
 // listen keeps subscribed until ctx ends.
-func (b *Bus) listen(ctx context.Context, channels []string, take func(int, []byte), lost func()) {
+func (b *Bus) listen(ctx context.Context, channels []int, r fanout.Receiver) {
 	pause := 10 * time.Millisecond
-	for first := true; ctx.Err() == nil; {
-		stood, err := b.subscribed(ctx, channels, take, func() {
-			if !first {
-				lost()
-			}
-			first = false
-		})
+	for ctx.Err() == nil {
+		stood, err := b.subscribed(ctx, channels, r)
 		if ctx.Err() != nil {
 			return
 		}
+		r.Stand(channels, err)
 		b.log.Debug("subscription ended", "channels", len(channels), "error", err)
 		if stood {
 			pause = 10 * time.Millisecond
@@ -114,10 +114,14 @@ func (b *Bus) listen(ctx context.Context, channels []string, take func(int, []by
 
 var errMoved = errors.New("the channel has moved to another server")
 
-// subscribed receives over one subscription until it breaks. It calls up once
-// the subscription stands.
-func (b *Bus) subscribed(ctx context.Context, channels []string, take func(int, []byte), up func()) (stood bool, err error) {
-	sub := b.client.SSubscribe(ctx, channels...)
+// subscribed receives over one subscription until it breaks. stood tells whether
+// it ever stood.
+func (b *Bus) subscribed(ctx context.Context, channels []int, r fanout.Receiver) (stood bool, err error) {
+	names := make([]string, len(channels))
+	for i, c := range channels {
+		names[i] = b.channels[c]
+	}
+	sub := b.client.SSubscribe(ctx, names...)
 	defer sub.Close()
 	defer context.AfterFunc(ctx, func() { _ = sub.Close() })() // a reader that waits takes no notice of ctx
 	missing, asked := len(channels), false
@@ -138,7 +142,7 @@ func (b *Bus) subscribed(ctx context.Context, channels []string, take func(int, 
 		switch m := m.(type) {
 		case *goredis.Message:
 			if i, ok := b.numbers[m.Channel]; ok {
-				take(i, []byte(m.Payload))
+				r.Take(i, []byte(m.Payload))
 			}
 		case *goredis.Subscription:
 			if m.Kind != "ssubscribe" {
@@ -146,7 +150,7 @@ func (b *Bus) subscribed(ctx context.Context, channels []string, take func(int, 
 			}
 			if missing--; missing == 0 {
 				stood = true
-				up()
+				r.Stand(channels, nil)
 			}
 			if missing < 0 {
 				return stood, fmt.Errorf("subscribed again unasked")

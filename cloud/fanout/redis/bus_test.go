@@ -26,6 +26,8 @@ func TestMain(m *testing.M) {
 type ears struct {
 	mu      sync.Mutex
 	heard   map[int][]string
+	down    [fanout.Channels]bool // after it had stood
+	stood   [fanout.Channels]bool
 	lost    int
 	changed chan struct{}
 }
@@ -59,6 +61,22 @@ func (e *ears) do(f func()) {
 	}
 }
 
+func (e *ears) Take(c int, frame []byte) {
+	e.do(func() { e.heard[c] = append(e.heard[c], string(frame)) })
+}
+
+// Stand counts how often a subscription came back.
+func (e *ears) Stand(channels []int, err error) {
+	e.do(func() {
+		if err == nil && e.stood[channels[0]] {
+			e.lost++
+		}
+		for _, c := range channels {
+			e.stood[c], e.down[c] = e.stood[c] || err == nil, err != nil
+		}
+	})
+}
+
 func listening(t *testing.T, url string) (*Bus, *ears) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -71,7 +89,7 @@ func listening(t *testing.T, url string) (*Bus, *ears) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if err := b.Receive(ctx, func(c int, f []byte) { e.do(func() { e.heard[c] = append(e.heard[c], string(f)) }) }, func() { e.do(func() { e.lost++ }) }); err != nil {
+		if err := b.Receive(ctx, e); err != nil {
 			t.Error(err)
 		}
 	}()

@@ -159,7 +159,7 @@ func (s *Store) put(ctx context.Context, lane int, c *change) error {
 // The store goes on by itself when the server is back.
 func (s *Store) Err() error {
 	if p := s.away.Load(); p != nil {
-		return *p
+		return fmt.Errorf("store: redis is away: %w", *p)
 	}
 	return nil
 }
