@@ -69,6 +69,9 @@ func (s *Service) place(ctx context.Context, st *stripe, c change) error {
 	case err != nil || next == nil:
 		return s.confirm(ctx, e, c, err)
 	}
+	if s.cfg.History > 0 && next.DesiredVersion == next.Version {
+		return s.placeWith(ctx, st, c, step{e: e, previous: previous, next: next, update: update})
+	}
 	record := next.AppendRecord(make([]byte, 0, next.StateBytes()*3/2+128))
 	out := s.messages(c, previous, next, update)
 	if s.cfg.Replicas != nil {
