@@ -10,11 +10,17 @@ import (
 // startAnnouncing is start for a broker that is one of several.
 func startAnnouncing(t *testing.T, connected func(string)) (*Broker, string) {
 	t.Helper()
+	return startPrepared(t, func(b *Broker) error { return b.Announce(connected) })
+}
+
+// startPrepared is start for a broker that something is done to before it runs.
+func startPrepared(t *testing.T, prepare func(*Broker) error) (*Broker, string) {
+	t.Helper()
 	b, err := New(Config{Address: "127.0.0.1:0", Shadows: accepting})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Announce(connected); err != nil {
+	if err := prepare(b); err != nil {
 		t.Fatal(err)
 	}
 	address, err := b.Listen()

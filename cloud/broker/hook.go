@@ -154,12 +154,13 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		return pk, packets.ErrRejectPacket
 	}
 	id, qos := s.own(pk.PacketID), pk.FixedHeader.Qos
+	ctx := withTrace(*h.broker.ctx.Load(), pk.Properties.User)
 	if qos == 2 {
 		done := make(chan error, 1)
-		s.serve(topic, pk.Payload, func(err error) { done <- err })
+		s.serve(ctx, topic, pk.Payload, func(err error) { done <- err })
 		return pk, h.exactlyOnce(s, <-done)
 	}
-	s.serve(topic, pk.Payload, func(err error) { s.answered(qos, id, err) })
+	s.serve(ctx, topic, pk.Payload, func(err error) { s.answered(qos, id, err) })
 	return pk, packets.ErrRejectPacket
 }
 

@@ -14,6 +14,7 @@ import (
 // it refers to belongs to whoever read the packet.
 type publish struct {
 	topic, body []byte
+	trace       []byte // the traceparent among its properties, if there is one
 	id          uint16
 	qos         byte
 }
@@ -40,7 +41,7 @@ func parsePublish(f frame, packet []byte, version byte) (p publish, ok bool) {
 		}
 	}
 	if version == 5 {
-		if rest, ok = skipProperties(rest); !ok {
+		if p.trace, rest, ok = cutProperties(rest); !ok {
 			return p, false
 		}
 	}
@@ -55,10 +56,12 @@ const (
 	propertyUser   = 0x26
 )
 
-func skipProperties(b []byte) (rest []byte, ok bool) {
+// cutProperties takes the properties off. Of all of them only a traceparent is of
+// interest.
+func cutProperties(b []byte) (trace, rest []byte, ok bool) {
 	size, n := binary.Uvarint(b[:min(len(b), 4)])
 	if n <= 0 || size > uint64(len(b)-n) {
-		return nil, false
+		return nil, nil, false
 	}
 	b, rest = b[n:n+int(size)], b[n+int(size):]
 	for len(b) > 0 {
@@ -72,17 +75,21 @@ func skipProperties(b []byte) (rest []byte, ok bool) {
 			ok = len(b) >= 4
 			b = b[min(4, len(b)):]
 		case propertyUser:
-			if _, b, ok = cutString(b); ok {
-				_, b, ok = cutString(b)
+			var key, value []byte
+			if key, b, ok = cutString(b); ok {
+				value, b, ok = cutString(b)
+			}
+			if string(key) == wire.TraceProperty {
+				trace = value
 			}
 		default:
 			ok = false
 		}
 		if !ok {
-			return nil, false
+			return nil, nil, false
 		}
 	}
-	return rest, true
+	return trace, rest, true
 }
 
 // cutString takes a string off (MQTT 5.0, 1.5.4).
@@ -117,20 +124,24 @@ func (s *session) take(f frame, packet []byte) bool {
 	atomic.AddInt64(&info.MessagesReceived, 1)
 	atomic.AddInt64(&info.BytesReceived, int64(len(packet)))
 	_ = s.conn.stayAlive() // a failing socket fails the read
-	s.serve(s.lastParsed, p.body, func(err error) { s.answered(p.qos, p.id, err) })
+	ctx := *s.broker.ctx.Load()
+	if len(p.trace) > 0 {
+		ctx = withProperty(ctx, wire.TraceProperty, string(p.trace))
+	}
+	s.serve(ctx, s.lastParsed, p.body, func(err error) { s.answered(p.qos, p.id, err) })
 	return true
 }
 
 // serve hands a request to the shadow service, if the client doesn't have too
 // many unanswered.
-func (s *session) serve(t wire.Topic, body []byte, done func(error)) {
+func (s *session) serve(ctx context.Context, t wire.Topic, body []byte, done func(error)) {
 	b := s.broker
 	handle := b.shadows.Handle
 	if s.unanswered.Add(1) > int32(b.cfg.InFlight) {
 		handle = b.throttle
 	}
 	atomic.AddInt64(&b.metrics.inFlight, 1)
-	handle(*b.ctx.Load(), s.who, t, body, done)
+	handle(ctx, s.who, t, body, done)
 }
 
 // answered acknowledges a request that has been dealt with, or ends the

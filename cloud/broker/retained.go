@@ -185,6 +185,9 @@ func (b *Broker) Send(ctx context.Context, p identity.Principal, m message.Messa
 	}
 	if t, ok := wire.ParseTopic(m.Topic); ok {
 		done := make(chan error, 1)
+		for _, u := range m.User {
+			ctx = withProperty(ctx, u.Key, u.Value)
+		}
 		b.shadows.Handle(ctx, p, t, m.Payload, func(err error) { done <- err })
 		select {
 		case err := <-done:

@@ -1,7 +1,8 @@
 // Package fanout carries between the replicas of a cloud what isn't kept in the
 // store they share: notices of committed changes, so that each tells its own
-// clients and watchers, and word of clients that have connected, so that one
-// has a session at one replica only.
+// clients and watchers; word of clients that have connected, so that one has a
+// session at one replica only; and words of what became of a change at one
+// replica, so that all can tell (see cloud/trace).
 //
 // It promises that a replica gets each message of another once or not at all,
 // those about one thing in the order they were sent, and that it is told when it

@@ -48,6 +48,23 @@ type Local interface {
 	MissedNotices()
 }
 
+// Words hears what other replicas tell of changes that all have heard of. None of
+// it may block.
+type Words interface {
+	Hear(word []byte) error
+	// Elsewhere says that a client has connected to another replica.
+	Elsewhere(clientID string)
+	// MissedWords says that some were lost.
+	MissedWords()
+}
+
+// deaf is who hears no words.
+type deaf struct{}
+
+func (deaf) Hear([]byte) error { return nil }
+func (deaf) Elsewhere(string)  {}
+func (deaf) MissedWords()      {}
+
 // Config is what a Fanout stands on. Zero fields have the defaults given.
 type Config struct {
 	Transport  Transport
@@ -65,6 +82,7 @@ type Fanout struct {
 	self     origin
 	local    Local
 	takeOver func(clientID string)
+	words    Words
 	metrics  *metrics
 
 	queue  chan item
@@ -117,7 +135,7 @@ func New(cfg Config) (*Fanout, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	f := &Fanout{cfg: cfg, queue: make(chan item, cfg.Queue), claims: make(map[string]int), takeOver: func(string) {}}
+	f := &Fanout{cfg: cfg, queue: make(chan item, cfg.Queue), claims: make(map[string]int), takeOver: func(string) {}, words: deaf{}}
 	f.alive, f.whole = make(map[origin]time.Time), make(chan struct{})
 	if _, err := rand.Read(f.self[:]); err != nil {
 		return nil, fmt.Errorf("fanout: %w", err)
@@ -134,6 +152,15 @@ func New(cfg Config) (*Fanout, error) {
 // that has connected to another replica. They aren't known to New, because they
 // themselves send through the Fanout.
 func (f *Fanout) SetLocal(l Local, takeOver func(clientID string)) { f.local, f.takeOver = l, takeOver }
+
+// SetWords says who hears words. It comes before Run.
+func (f *Fanout) SetWords(w Words) { f.words = w }
+
+// Tell takes a word about a thing for the other replicas. After a notice about
+// that thing, it arrives after it. It never blocks.
+func (f *Fanout) Tell(thing string, word []byte) {
+	f.put(item{channelOf(thing), entry{kindWord, word}})
+}
 
 func channelOf(name string) int { return int(xxhash.Sum64String(name) % Channels) }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -64,6 +65,8 @@ type listener struct {
 	mu      sync.Mutex
 	notices []string
 	missed  int
+	gaps    int // in words
+	words   []string
 	session map[string]bool
 	changed chan struct{}
 }
@@ -87,6 +90,12 @@ func (l *listener) Deliver(notice []byte) error {
 	return nil
 }
 func (l *listener) MissedNotices()     { l.do(func() { l.missed++ }) }
+func (l *listener) MissedWords()       { l.do(func() { l.gaps++ }) }
+func (l *listener) Elsewhere(c string) { l.do(func() { l.words = append(l.words, "elsewhere "+c) }) }
+func (l *listener) Hear(word []byte) error {
+	l.do(func() { l.words = append(l.words, string(word)) })
+	return nil
+}
 func (l *listener) takeOver(id string) { l.do(func() { l.session[id] = false }) }
 
 func (l *listener) await(t *testing.T, what string, ok func() bool) {
@@ -120,6 +129,7 @@ func network(t *testing.T, a *air, n int, cfg Config) (all []*Fanout, heard []*l
 		}
 		l := newListener()
 		f.SetLocal(l, l.takeOver)
+		f.SetWords(l)
 		all, heard = append(all, f), append(heard, l)
 		wg.Go(func() {
 			if err := f.Run(ctx); err != nil {
@@ -170,6 +180,33 @@ func TestNotices(t *testing.T) {
 	if len(heard[0].notices) != 0 {
 		t.Error("a replica heard itself")
 	}
+}
+
+// Words about a thing come after the notices of it that came before them, and
+// not to who says them; so does word of who has connected. Losses are told of.
+func TestWords(t *testing.T) {
+	a := &air{}
+	all, heard := network(t, a, 2, Config{})
+	const n = 200
+	for range n {
+		all[0].Send("t", []byte("notice"))
+		all[0].Tell("t", []byte("word"))
+	}
+	l := heard[1]
+	l.await(t, "all words", func() bool { return len(l.words) >= n && len(l.notices) >= n })
+	all[0].Connected("edge-1")
+	l.await(t, "who has connected", func() bool { return slices.Contains(l.words, "elsewhere edge-1") })
+	heard[0].mu.Lock()
+	if len(heard[0].words) != 0 {
+		t.Errorf("a replica heard itself: %v", heard[0].words)
+	}
+	heard[0].mu.Unlock()
+	l.await(t, "no losses", func() bool { return l.gaps == 0 })
+	a.mu.Lock()
+	a.lose = func(int) (bool, error) { a.lose = nil; return true, nil }
+	a.mu.Unlock()
+	all[0].Tell("t", []byte("lost"))
+	l.await(t, "the loss", func() bool { return l.gaps == 1 })
 }
 
 // Whatever is lost, be it the last of all, is noticed.

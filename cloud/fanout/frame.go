@@ -10,6 +10,7 @@ const (
 	kindNotice    = 'n' // a committed change
 	kindConnected = 'c' // a client has connected
 	kindEnd       = 'e' // the sender ends; nothing comes after
+	kindWord      = 't' // what became of a change, for traces
 )
 
 type entry struct {

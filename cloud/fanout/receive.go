@@ -25,8 +25,13 @@ func (f *Fanout) take(channel int, b []byte) {
 		case e.kind == kindConnected:
 			if f.heard(fr.from == f.self, string(e.body)) {
 				f.takeOver(string(e.body))
+				f.words.Elsewhere(string(e.body))
 			}
 		case fr.from == f.self:
+		case e.kind == kindWord:
+			if err := f.words.Hear(e.body); err != nil {
+				f.cfg.Log.Warn("fan-out: a word can't be understood", "error", err)
+			}
 		case e.kind == kindNotice:
 			f.metrics.received.Inc()
 			if err := f.local.Deliver(e.body); err != nil {
@@ -111,4 +116,5 @@ func (f *Fanout) lost() {
 func (f *Fanout) miss() {
 	f.metrics.missed.Inc()
 	f.local.MissedNotices()
+	f.words.MissedWords()
 }

@@ -32,13 +32,6 @@ type collection struct {
 	prefix                 string
 }
 
-func (c collection) article() string {
-	if c.singular == "policy" {
-		return "a "
-	}
-	return "an "
-}
-
 var collections = []collection{
 	{"apps", "application", "applications", schema.AppPrefix},
 	{"policies", "policy", "policies", schema.PolicyPrefix},
@@ -136,8 +129,12 @@ func (s *Server) registerResources() {
 	huma.Register(s.api, op(http.MethodDelete, "/{node}", "deleteNode", "Forget a node"), func(ctx context.Context, in *nodeDelete) (*deleteOutput, error) {
 		return s.remove(ctx, in.key(), in.MatchInput)
 	})
-	huma.Register(s.api, op(http.MethodGet, "/{node}/explain", "explainNode", "Say why a node has or has not converged"), func(ctx context.Context, in *NodeInput) (*explainOutput, error) {
-		return s.explain(ctx, in.key())
+	type explainNode struct {
+		NodeInput
+		ChangeInput
+	}
+	huma.Register(s.api, op(http.MethodGet, "/{node}/explain", "explainNode", "Say why a node has or has not converged, and follow one change of it"), func(ctx context.Context, in *explainNode) (*explainOutput, error) {
+		return s.explain(ctx, in.key(), in.ChangeInput)
 	})
 	for _, c := range collections {
 		s.registerCollection(c, op)
@@ -146,7 +143,10 @@ func (s *Server) registerResources() {
 
 func (s *Server) registerCollection(c collection, op func(method, path, id, summary string) huma.Operation) {
 	all, one := "/{node}/"+c.path, "/{node}/"+c.path+"/{name}"
-	article := c.article()
+	article := "an "
+	if c.singular == "policy" {
+		article = "a "
+	}
 	type listOf struct {
 		NodeInput
 		ListInput
@@ -159,6 +159,10 @@ func (s *Server) registerCollection(c collection, op func(method, path, id, summ
 	type remove struct {
 		ItemInput
 		MatchInput
+	}
+	type explain struct {
+		ItemInput
+		ChangeInput
 	}
 	huma.Register(s.api, op(http.MethodGet, all, "list-"+c.plural, "List the "+c.plural+" of a node"), func(ctx context.Context, in *listOf) (*listOutput, error) {
 		return s.listCollection(ctx, in.Node, c.prefix, in.ListInput)
@@ -175,8 +179,8 @@ func (s *Server) registerCollection(c collection, op func(method, path, id, summ
 	huma.Register(s.api, op(http.MethodDelete, one, "delete-"+c.singular, "Remove "+article+c.singular), func(ctx context.Context, in *remove) (*deleteOutput, error) {
 		return s.remove(ctx, in.key(c.prefix), in.MatchInput)
 	})
-	huma.Register(s.api, op(http.MethodGet, one+"/explain", "explain-"+c.singular, "Say why "+article+c.singular+" has or has not converged"), func(ctx context.Context, in *ItemInput) (*explainOutput, error) {
-		return s.explain(ctx, in.key(c.prefix))
+	huma.Register(s.api, op(http.MethodGet, one+"/explain", "explain-"+c.singular, "Say why "+article+c.singular+" has or has not converged, and follow one change of it"), func(ctx context.Context, in *explain) (*explainOutput, error) {
+		return s.explain(ctx, in.key(c.prefix), in.ChangeInput)
 	})
 }
 

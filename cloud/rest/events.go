@@ -10,6 +10,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"gnomon/cloud/trace"
 	"gnomon/cloud/twin"
 )
 
@@ -26,6 +27,9 @@ func (s *Server) events(c echo.Context) error {
 	defer leave()
 	ctx, cancel := s.untilClosing(c.Request().Context())
 	defer cancel()
+	if c.QueryParam("kind") == trace.KindTrace {
+		return s.traceEvents(ctx, c)
+	}
 	wants, err := s.wanted(c)
 	if err != nil {
 		return refuse(c, err)
@@ -37,25 +41,36 @@ func (s *Server) events(c echo.Context) error {
 	if err != nil {
 		return refuse(c, problem(err, false))
 	}
+	return stream(ctx, c, sub.Position, func(ctx context.Context) (string, error) {
+		event, err := sub.Next(ctx)
+		if err != nil || !wants(event) {
+			return "", err
+		}
+		return frame(event.ID, event.Kind, event), nil
+	})
+}
+
+// stream sends what next gives, which is a frame, or "" for what isn't asked for,
+// until the client leaves, ctx ends or what comes next is no longer kept.
+func stream(ctx context.Context, c echo.Context, position func() string, next func(context.Context) (string, error)) error {
 	w := c.Response()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
-	stream := eventStream{w: w, control: http.NewResponseController(w), wants: wants}
-	if err := stream.control.SetReadDeadline(time.Time{}); err != nil { // the server's limit is for requests, not for streams
+	out := eventStream{w: w, control: http.NewResponseController(w)}
+	if err := out.control.SetReadDeadline(time.Time{}); err != nil { // the server's limit is for requests, not for streams
 		return err
 	}
-	if err := stream.write("id: " + sub.Position() + "\nevent: hello\ndata: {}\n\n"); err != nil {
+	if err := out.write("id: " + position() + "\nevent: hello\ndata: {}\n\n"); err != nil {
 		return nil //nolint:nilerr // the client has left
 	}
-	stream.follow(ctx, sub)
+	out.follow(ctx, position, next)
 	return nil
 }
 
 type eventStream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
-	wants   func(twin.Event) bool
 }
 
 // write sends a piece. A client that doesn't take it within the time is let go.
@@ -69,22 +84,22 @@ func (e *eventStream) write(text string) error {
 	return e.control.Flush()
 }
 
-func (e *eventStream) follow(ctx context.Context, sub *twin.Subscription) {
+func (e *eventStream) follow(ctx context.Context, position func() string, next func(context.Context) (string, error)) {
 	for {
 		wait, cancel := context.WithTimeout(ctx, heartbeat)
-		event, err := sub.Next(wait)
+		text, err := next(wait)
 		cancel()
 		switch {
 		case ctx.Err() != nil:
 			return
 		case errors.Is(err, context.DeadlineExceeded):
 			// An id on its own moves the place to resume from past what was filtered out.
-			err = e.write("id: " + sub.Position() + "\nevent: idle\ndata: {}\n\n")
-		case errors.Is(err, twin.ErrEventGone):
+			err = e.write("id: " + position() + "\nevent: idle\ndata: {}\n\n")
+		case errors.Is(err, twin.ErrEventGone), errors.Is(err, trace.ErrGone):
 			_ = e.write("event: gone\ndata: {}\n\n") // the stream ends either way
 			return
-		case err == nil && e.wants(event):
-			err = e.write(frame(event))
+		case err == nil && text != "":
+			err = e.write(text)
 		}
 		if err != nil {
 			return
@@ -92,7 +107,7 @@ func (e *eventStream) follow(ctx context.Context, sub *twin.Subscription) {
 	}
 }
 
-func frame(event twin.Event) string {
-	data, _ := json.Marshal(event) // strings and numbers: can't fail
-	return fmt.Sprintf("id: %s\nevent: %s\ndata: %s\n\n", event.ID, event.Kind, data)
+func frame(id, kind string, event any) string {
+	data, _ := json.Marshal(event) // strings, numbers and times: can't fail
+	return fmt.Sprintf("id: %s\nevent: %s\ndata: %s\n\n", id, kind, data)
 }

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -9,6 +10,7 @@ import (
 
 	"gnomon/cloud/index"
 	"gnomon/cloud/store"
+	"gnomon/cloud/trace"
 	"gnomon/cloud/twin"
 )
 
@@ -59,6 +61,9 @@ func resumeAfter(c echo.Context) string {
 // wanted returns what tells whether an event is asked for.
 func (s *Server) wanted(c echo.Context) (func(twin.Event) bool, error) {
 	query := c.QueryParams()
+	if query.Has("kind") {
+		return nil, newProblem(http.StatusBadRequest, fmt.Sprintf("kind is %q; it must be %q, for server-sent events, or left out", query.Get("kind"), trace.KindTrace))
+	}
 	thing, shadowName, anyShadow := query.Get("thing"), query.Get("shadow"), !query.Has("shadow")
 	selected, err := s.filter(query.Get("selector"))
 	if err != nil {
@@ -92,6 +97,7 @@ func (s *Server) filter(selector string) (index.Filter, error) {
 // documentEvents describes the streams, which huma doesn't serve, in the OpenAPI document.
 func (s *Server) documentEvents() {
 	text := &huma.Schema{Type: huma.TypeString}
+	kinds := &huma.Schema{Type: huma.TypeString, Enum: []any{trace.KindTrace}}
 	params := []*huma.Param{
 		{Name: "thing", In: "query", Schema: text, Description: "only of this thing"},
 		{Name: "shadow", In: "query", Schema: text, Description: "only of this shadow; empty is the classic one"},
@@ -101,7 +107,9 @@ func (s *Server) documentEvents() {
 	}
 	s.api.OpenAPI().AddOperation(&huma.Operation{
 		Method: http.MethodGet, Path: eventsPath, OperationID: "watch", Summary: "Follow changes of shadows",
-		Parameters: params,
+		Description: "With kind=trace, the steps of changes of desired as they happen instead, resumable in the same way: the data has " +
+			"id, kind, thing, shadow, version, trace, step, at, after (milliseconds since the write) and text. The answers of explain have a position to begin after.",
+		Parameters: append([]*huma.Param{{Name: "kind", In: "query", Schema: kinds, Description: "steps of changes instead of changes; only thing, shadow and after go with it"}}, params...),
 		Responses: map[string]*huma.Response{
 			"200": {Description: "server-sent events", Content: map[string]*huma.MediaType{"text/event-stream": {Schema: text}}},
 			"400": {Description: "the selector is refused"},

@@ -2,13 +2,17 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
 	"gnomon/cloud/store"
+	"gnomon/cloud/trace"
 	"gnomon/schema"
 	"gnomon/shadow"
+	"gnomon/shadow/wire"
 )
 
 // Explanation says why a resource has or has not converged.
@@ -25,6 +29,14 @@ type Explanation struct {
 	Error           *schema.Fault `json:"error,omitempty"`
 	Summary         string        `json:"summary"`
 	Next            string        `json:"next,omitempty" doc:"what to do or look at next"`
+	Change          *trace.Story  `json:"change,omitempty" doc:"the last change of desired, or the one that was asked for, step by step"`
+	Position        string        `json:"position" doc:"watch /v1/events?kind=trace after it for the steps that follow"`
+}
+
+// ChangeInput names one change of a resource.
+type ChangeInput struct {
+	Trace   string `query:"trace" doc:"the change with this trace: a trace id or a traceparent" maxLength:"128"`
+	Version uint64 `query:"version" doc:"the change that led to this version; without either the last change of desired"`
 }
 
 // PendingPath is one desired value that is not applied yet.
@@ -36,8 +48,12 @@ type PendingPath struct {
 
 type explainOutput struct{ Body *Explanation }
 
-func (s *Server) explain(ctx context.Context, key store.Key) (*explainOutput, error) {
+func (s *Server) explain(ctx context.Context, key store.Key, in ChangeInput) (*explainOutput, error) {
 	d, err := s.get(ctx, key)
+	var missing *Problem
+	if errors.As(err, &missing) && missing.Status == http.StatusNotFound {
+		return s.explainDeleted(key, in, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +61,49 @@ func (s *Server) explain(ctx context.Context, key store.Key) (*explainOutput, er
 	if err != nil {
 		node = nil // the summary says that the node was never seen
 	}
-	return &explainOutput{Body: explanationOf(key, d, node)}, nil
+	e := explanationOf(key, d, node)
+	if e.Change, e.Position, err = s.story(key, in, d); err != nil {
+		return nil, err
+	}
+	return &explainOutput{Body: e}, nil
+}
+
+// explainDeleted tells of a deletion that is still remembered.
+func (s *Server) explainDeleted(key store.Key, in ChangeInput, notFound error) (*explainOutput, error) {
+	story, position, err := s.story(key, in, nil)
+	if err != nil || story == nil {
+		return nil, notFound
+	}
+	kind, name := schema.KindOf(key.Shadow)
+	if kind == schema.KindNode {
+		name = key.Thing
+	}
+	e := &Explanation{Kind: kind, Node: key.Thing, Name: name, DesiredVersion: story.Version, Change: story, Position: position}
+	e.Summary = "deleted; the node has not heard of it yet"
+	if story.State == trace.StateDeleted {
+		e.Converged, e.Summary = true, "deleted; the node has heard of it"
+	}
+	return &explainOutput{Body: e}, nil
+}
+
+// story tells of one change. Of a resource of which nothing is desired there is
+// none, unless it is asked for.
+func (s *Server) story(key store.Key, in ChangeInput, d *shadow.Document) (*trace.Story, string, error) {
+	q := trace.Question{Key: key, Trace: in.Trace, Version: in.Version}
+	if id, ok := wire.TraceID(q.Trace); ok {
+		q.Trace = id
+	}
+	if q.Trace != "" && !wire.ValidTrace(q.Trace) {
+		return nil, "", newProblem(http.StatusBadRequest, fmt.Sprintf("trace is %q; it must be 32 lower-case hexadecimal digits, or a traceparent", q.Trace))
+	}
+	story, position, err := s.cfg.Traces.Story(q, d)
+	if errors.Is(err, trace.ErrUnknown) {
+		if q.Trace == "" && q.Version == 0 {
+			return nil, position, nil
+		}
+		return nil, "", newProblem(http.StatusNotFound, err.Error())
+	}
+	return story, position, nil
 }
 
 func explanationOf(key store.Key, d, node *shadow.Document) *Explanation {

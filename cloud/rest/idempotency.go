@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"gnomon/shadow/wire"
 )
 
 const (
@@ -169,7 +171,7 @@ func (s *Server) answerFirst(c echo.Context, x *answer, next echo.HandlerFunc) e
 	}
 	x.status, x.body = c.Response().Status, w.body.Bytes()
 	x.header = http.Header{}
-	for _, name := range []string{"Content-Type", "ETag"} {
+	for _, name := range []string{"Content-Type", "ETag", wire.TraceProperty} {
 		if v := c.Response().Header().Get(name); v != "" {
 			x.header.Set(name, v)
 		}

@@ -78,7 +78,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		if !streaming(route) {
 			s.metrics.seconds.WithLabelValues(route).Observe(took.Seconds())
 		}
-		s.cfg.Log.Debug("request", "id", c.Response().Header().Get(requestID), "method", c.Request().Method,
+		s.cfg.Log.Debug("request", "id", c.Response().Header().Get(requestID), "trace", traceOf(c), "method", c.Request().Method,
 			"route", route, "status", status, "took", took)
 		return nil
 	}

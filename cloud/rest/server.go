@@ -16,10 +16,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"gnomon/cloud/history"
 	"gnomon/cloud/identity"
 	"gnomon/cloud/index"
 	"gnomon/cloud/store"
+	"gnomon/cloud/trace"
 	"gnomon/cloud/twin"
 	"gnomon/shadow"
 )
@@ -40,12 +40,6 @@ type Writer interface {
 	EditDesired(ctx context.Context, p identity.Principal, key store.Key, e twin.Edit) (*shadow.Document, error)
 }
 
-// Past is where earlier versions of desired are, and how to get back to them.
-type Past interface {
-	History(ctx context.Context, p identity.Principal, key store.Key) (*history.Log, *shadow.Document, error)
-	Revert(ctx context.Context, p identity.Principal, key store.Key, version uint64, expect *uint64) (*shadow.Document, bool, error)
-}
-
 // Watcher is where events come from.
 type Watcher interface {
 	Watch(p identity.Principal, after string) (*twin.Subscription, error)
@@ -64,7 +58,6 @@ type Finder interface {
 type Shadows interface {
 	Reader
 	Writer
-	Past
 	Watcher
 }
 
@@ -73,6 +66,7 @@ type Config struct {
 	Address string // host:port to listen on
 	Shadows Shadows
 	Index   Finder        // nil: questions across nodes are refused
+	Traces  *trace.Log    // what became of recent changes; nil: nobody remembers
 	Topics  Messages      // the broker; nil: no topics, no retained messages
 	Ready   func() error  // why the cloud can't serve; nil when it can
 	Limits  shadow.Limits // default shadow.DefaultLimits
@@ -104,6 +98,9 @@ func New(cfg Config) *Server {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 30 * time.Second
 	}
+	if cfg.Traces == nil {
+		cfg.Traces = trace.New(trace.Config{})
+	}
 	if cfg.Metrics == nil {
 		cfg.Metrics = prometheus.NewRegistry()
 	}
@@ -119,7 +116,7 @@ func New(cfg Config) *Server {
 	s.echo.HideBanner, s.echo.HidePort = true, true
 	s.echo.Logger.SetOutput(io.Discard) // what is worth saying goes to cfg.Log
 	s.echo.HTTPErrorHandler = s.fail
-	s.echo.Pre(s.identify, s.observe, s.contain, s.guard, s.decodePath, s.limit, s.idempotent)
+	s.echo.Pre(s.identify, s.trace, s.observe, s.contain, s.guard, s.decodePath, s.limit, s.idempotent)
 	s.api = humaecho.NewV4(s.echo, apiConfig())
 	s.routes()
 	return s
@@ -146,7 +143,6 @@ func (s *Server) routes() {
 	s.registerResources()
 	s.registerQueries()
 	s.registerReceipts()
-	s.registerHistory()
 	s.documentEvents()
 	s.documentExport()
 }

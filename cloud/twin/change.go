@@ -7,6 +7,7 @@ import (
 
 	"gnomon/cloud/identity"
 	"gnomon/cloud/store"
+	"gnomon/cloud/trace"
 	"gnomon/schema"
 	"gnomon/shadow"
 	"gnomon/shadow/wire"
@@ -17,6 +18,7 @@ type change struct {
 	principal identity.Principal
 	key       store.Key
 	request   *wire.Topic // the MQTT request it came by; nil for HTTP
+	origin    origin      // zero before it is planned, and for changes of reported alone
 
 	// plan works out the next document. A nil next means that nothing is to
 	// change, and done hears of the current one once that is committed. It is
@@ -42,6 +44,9 @@ func (s *Service) submit(ctx context.Context, c change) error {
 	defer st.mu.Unlock()
 	st.arrived++
 	c.order = st.arrived
+	if s.cfg.Shared { // it may have to wait, and be placed by somebody else
+		c.origin.Origin = trace.From(ctx)
+	}
 	return s.place(ctx, st, c)
 }
 
@@ -69,13 +74,12 @@ func (s *Service) place(ctx context.Context, st *stripe, c change) error {
 	case err != nil || next == nil:
 		return s.confirm(ctx, e, c, err)
 	}
-	if s.cfg.History > 0 && next.DesiredVersion == next.Version {
-		return s.placeWith(ctx, st, c, step{e: e, previous: previous, next: next, update: update})
-	}
+	s.traced(ctx, &c, next)
 	record := next.AppendRecord(make([]byte, 0, next.StateBytes()*3/2+128))
 	out := s.messages(c, previous, next, update)
 	if s.cfg.Replicas != nil {
 		out.notice = appendNotice(make([]byte, 0, 2*len(record)+256), c, previous, record, update)
+		out.notice = appendTrace(out.notice, out.change)
 	}
 	started := s.cfg.Now()
 	e.pending.Add(1)
@@ -136,6 +140,7 @@ func (s *Service) finish(e *entry, c change, next *shadow.Document, out outgoing
 		out.event.document = nil // another replica's later version has overtaken it
 	}
 	s.release(e)
+	s.tellTraces(&out, next, trace.Sent{})
 	for _, m := range out.messages {
 		s.cfg.Publisher.Publish(m.topic, m.payload)
 	}

@@ -1,6 +1,7 @@
 package twin
 
 import (
+	"gnomon/cloud/trace"
 	"gnomon/schema"
 	"gnomon/shadow"
 	"gnomon/shadow/wire"
@@ -12,7 +13,8 @@ import (
 type outgoing struct {
 	messages []message
 	event    Event
-	notice   []byte // for the other replicas, if there are any
+	notice   []byte        // for the other replicas, if there are any
+	change   *trace.Change // nil when only reported changed
 }
 
 type message struct {
@@ -50,9 +52,12 @@ func (s *Service) messages(c change, previous, next *shadow.Document, u *shadow.
 			}
 		}
 		if next.DesiredVersion == next.Version {
-			out.add(s, t.Desired(), pushOf(previous, next, u).Append)
+			push := pushOf(previous, next, u)
+			push.Trace = c.origin.Parent
+			out.add(s, t.Desired(), push.Append)
 		}
 	}
+	out.change = s.changeOf(c, next, delta != nil, out.event.Converged)
 	return out
 }
 

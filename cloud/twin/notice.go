@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	"gnomon/cloud/history"
 	"gnomon/cloud/store"
+	"gnomon/cloud/trace"
 	"gnomon/shadow"
 	"gnomon/shadow/wire"
 )
@@ -25,7 +25,9 @@ var ErrNotice = errors.New("malformed notice")
 // A notice is a committed change as others need it to tell their own clients and
 // watchers: format (1 byte), flags (1 byte), and then, each with its length as a
 // uvarint before it, thing, shadow, the record before, the record after, the
-// patches of desired and of reported as JSON, the client token.
+// patches of desired and of reported as JSON, the client token. A change of
+// desired may go on with its trace (see appendTrace). Readers leave alone what
+// follows, so that replicas can be upgraded one after the other.
 const noticeFormat = 1
 
 const (
@@ -79,6 +81,8 @@ type noticed struct {
 	previous, next *shadow.Document
 	record         []byte
 	update         *shadow.Update
+	by             string     // who made a change of desired
+	elsewhere      trace.Sent // what the replica sent its own clients
 }
 
 func parseNotice(b []byte) (*noticed, error) {
@@ -100,6 +104,9 @@ func parseNotice(b []byte) (*noticed, error) {
 		n.c.request = &wire.Topic{Plain: flags&noticePlain != 0}
 	}
 	var err error
+	if err = n.parseTrace(rest); err != nil {
+		return nil, err
+	}
 	if n.next, err = shadow.ParseRecord(parts[3]); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotice, err)
 	}
@@ -140,9 +147,13 @@ func (s *Service) Deliver(notice []byte) error {
 		return err
 	}
 	out := s.messages(n.c, n.previous, n.next, n.update)
+	if out.change != nil {
+		out.change.By, out.change.Remote = n.by, true
+	}
 	if !s.learn(n) {
 		out.event.document = nil
 	}
+	s.tellTraces(&out, n.next, n.elsewhere)
 	for _, m := range out.messages {
 		s.cfg.Publisher.Publish(m.topic, m.payload)
 	}
@@ -156,11 +167,6 @@ func (s *Service) learn(n *noticed) bool {
 	st := s.stripeOf(n.c.key.Thing)
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if n.next.DesiredVersion == n.next.Version {
-		if h := st.shadows[history.Key(n.c.key)]; h != nil && h.pending.Load() == 0 {
-			st.drop(h) // it has one more version, too
-		}
-	}
 	e := st.shadows[n.c.key]
 	if e == nil {
 		return true

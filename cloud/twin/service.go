@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gnomon/cloud/store"
+	"gnomon/cloud/trace"
 	"gnomon/shadow"
 )
 
@@ -32,8 +33,8 @@ type Config struct {
 	Limits     shadow.Limits    // default shadow.DefaultLimits
 	CacheCount int              // documents kept parsed; default 100,000
 	CacheBytes int              // their approximate size; default 128 MiB
+	Traces     *trace.Log       // hears what becomes of changes of desired; nil: nobody does
 	Events     int              // events kept for watchers that resume; default 8192
-	History    int              // versions of desired kept of each shadow; 0: none
 	Log        *slog.Logger
 	Metrics    prometheus.Registerer // nil: not exported
 
@@ -74,9 +75,6 @@ func New(cfg Config) (*Service, error) {
 	}
 	if cfg.Events == 0 {
 		cfg.Events = 8192
-	}
-	if cfg.Limits.StateBytes <= 0 {
-		cfg.Limits.StateBytes = shadow.DefaultLimits.StateBytes
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)

@@ -45,6 +45,9 @@ func (s *Service) Sync(ctx context.Context, p identity.Principal, thing string, 
 		if !differs {
 			continue
 		}
+		if !diff.Current {
+			diff.Trace = s.cfg.Traces.TraceOf(store.Key{Thing: thing, Shadow: name}, diff.DesiredVersion)
+		}
 		if size += len(diff.Desired) + len(name) + 160; size > wire.MaxSyncBytes && len(reply.Shadows) > 0 {
 			reply.More = true
 			break

@@ -17,13 +17,14 @@ type DesiredPush struct {
 	Patch          json.RawMessage `json:"patch,omitempty"`
 	Deleted        bool            `json:"deleted,omitempty"`
 	Timestamp      int64           `json:"timestamp"`
-	Trace          string          `json:"traceparent,omitempty"` // W3C Trace Context
+	Trace          string          `json:"traceparent,omitempty"` // of the write, see TraceID
 }
 
 const messageInvalidPush = "Invalid desired push"
 
 // ParseDesiredPush reads a desired push. One that would lead back, or that has
-// a base and no patch, is refused: merged, it would wipe what is held.
+// a base and no patch, is refused: merged, it would wipe what is held. A trace
+// that is none is left out: it is no reason not to act.
 func ParseDesiredPush(body []byte) (*DesiredPush, error) {
 	p, err := decode[DesiredPush](body)
 	if err != nil {
@@ -31,6 +32,9 @@ func ParseDesiredPush(body []byte) (*DesiredPush, error) {
 	}
 	if p.Patch, err = section(p.Patch); err != nil {
 		return nil, err
+	}
+	if _, ok := TraceID(p.Trace); !ok {
+		p.Trace = ""
 	}
 	fault := ""
 	switch {

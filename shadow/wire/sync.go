@@ -34,10 +34,11 @@ type SyncReply struct {
 type SyncShadow struct {
 	Version        uint64          `json:"version"`
 	DesiredVersion uint64          `json:"desiredVersion"`
-	Desired        json.RawMessage `json:"desired,omitempty"`    // the whole section, when the node's is not current; absent when there is none
-	Current        bool            `json:"current,omitempty"`    // the node's desired section is the current one
-	Deleted        bool            `json:"deleted,omitempty"`    // there is no such shadow: drop it
-	ReportFull     bool            `json:"reportFull,omitempty"` // reported differs: send all of it
+	Desired        json.RawMessage `json:"desired,omitempty"`     // the whole section, when the node's is not current; absent when there is none
+	Current        bool            `json:"current,omitempty"`     // the node's desired section is the current one
+	Deleted        bool            `json:"deleted,omitempty"`     // there is no such shadow: drop it
+	ReportFull     bool            `json:"reportFull,omitempty"`  // reported differs: send all of it
+	Trace          string          `json:"traceparent,omitempty"` // of the write that led to desired, as far as it is known
 }
 
 // Bounds of the messages of our own, in bytes.
@@ -84,7 +85,7 @@ func checkName(name string) error {
 	return &shadow.InvalidError{Message: messageInvalidSync, Detail: "not a shadow's name: 1 to 64 of [$a-zA-Z0-9:_-]"}
 }
 
-// ParseSyncReply reads a sync reply.
+// ParseSyncReply reads a sync reply. A trace that is none is left out.
 func ParseSyncReply(body []byte) (*SyncReply, error) {
 	r, err := decode[SyncReply](body)
 	if err != nil {
@@ -96,6 +97,9 @@ func ParseSyncReply(body []byte) (*SyncReply, error) {
 		}
 		if s.Desired, err = section(s.Desired); err != nil {
 			return nil, err
+		}
+		if _, ok := TraceID(s.Trace); !ok {
+			s.Trace = ""
 		}
 		r.Shadows[name] = s
 	}

@@ -67,7 +67,7 @@ func TestParseSyncReply(t *testing.T) {
 
 func TestParseDesiredPush(t *testing.T) {
 	for _, want := range []wire.DesiredPush{
-		{Version: 9, Base: 7, DesiredVersion: 9, Patch: json.RawMessage(`{"a":null}`), Timestamp: 6, Trace: "00-a-b-01"},
+		{Version: 9, Base: 7, DesiredVersion: 9, Patch: json.RawMessage(`{"a":null}`), Timestamp: 6, Trace: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
 		{Version: 9, DesiredVersion: 9, Patch: json.RawMessage(`{"a":1}`), Timestamp: 6},
 		{Version: 9, DesiredVersion: 8},
 		{Version: 9, Deleted: true},
@@ -122,6 +122,7 @@ func FuzzParseSync(f *testing.F) {
 		`{"bootEpoch":4,"shadows":{"":{"desired":3,"reported":"00ff"},"app:web":{"desired":0}},"clientToken":"s1"}`,
 		`{"bootEpoch":1,"timestamp":2,"shadows":{"a":{"version":1,"desired":{"x":[1]},"reportFull":true}},"more":true}`,
 		`{"version":9,"base":7,"desiredVersion":9,"patch":{"a":null},"timestamp":6,"traceparent":"t"}`,
+		`{"version":9,"base":7,"desiredVersion":9,"patch":{"a":null},"timestamp":6,"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}`,
 		`{"version":9,"deleted":true}`,
 	} {
 		f.Add([]byte(seed))

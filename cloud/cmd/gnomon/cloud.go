@@ -38,7 +38,6 @@ type cloudConfig struct {
 	StateLimit int // bytes of one shadow's state
 	DepthLimit int // levels of one shadow's state
 	CacheMiB   int // documents kept parsed
-	History    int // versions of desired kept of each shadow
 }
 
 func defaultCloudConfig() cloudConfig {
@@ -46,7 +45,7 @@ func defaultCloudConfig() cloudConfig {
 		Data: "gnomon-data", HTTP: "127.0.0.1:8080", MQTT: "127.0.0.1:1883",
 		LogFormat: "text", LogLevel: "info",
 		StateLimit: shadow.DefaultLimits.StateBytes, DepthLimit: shadow.DefaultLimits.Depth,
-		History: 10, CacheMiB: 128, // room for some ten thousand shadows of a few kilobytes
+		CacheMiB: 128, // room for some ten thousand shadows of a few kilobytes
 	}
 }
 
@@ -84,7 +83,6 @@ a YAML file (--config); flags win over the environment, that over the file.`,
 	f.IntVar(&cfg.StateLimit, "state-limit", cfg.StateLimit, "bytes of one shadow's state")
 	f.IntVar(&cfg.DepthLimit, "depth-limit", cfg.DepthLimit, "levels of nesting of one shadow's state")
 	f.IntVar(&cfg.CacheMiB, "cache", cfg.CacheMiB, "MiB of documents kept in memory")
-	f.IntVar(&cfg.History, "history", cfg.History, "versions of desired kept of each shadow; 0 keeps none")
 	f.StringVar(&file, "config", "", "YAML file with the same names")
 	return c
 }
@@ -110,9 +108,6 @@ func (cfg *cloudConfig) validate() error {
 	}
 	if cfg.CacheMiB < 1 {
 		return fmt.Errorf("--cache %d: must be at least 1", cfg.CacheMiB)
-	}
-	if cfg.History < 0 || cfg.History > 100 {
-		return fmt.Errorf("--history %d: must be from 0 to 100", cfg.History)
 	}
 	return nil
 }
@@ -147,22 +142,26 @@ func (cfg *cloudConfig) run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
+	traces, err := newTraces(mqtt, others, log)
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
 	search := index.Config{Store: db, Log: log, Metrics: metrics}
 	var shadows *twin.Service
 	if others != nil {
 		search.Refresh, search.Repaired = refresh, func() { shadows.MissedNotices() }
 	}
 	found := index.New(search)
-	shadows, err = twin.New(twin.Config{Store: db, Shared: others != nil, Replicas: replicasOf(others), Committed: found.Committed, Publisher: mqtt, Limits: limits, History: cfg.History, CacheBytes: cfg.CacheMiB << 20, CacheCount: math.MaxInt32, Log: log, Metrics: metrics})
+	shadows, err = twin.New(twin.Config{Store: db, Shared: others != nil, Replicas: replicasOf(others), Committed: found.Committed, Publisher: mqtt, Traces: traces, Limits: limits, CacheBytes: cfg.CacheMiB << 20, CacheCount: math.MaxInt32, Log: log, Metrics: metrics})
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
-	if err := join(others, mqtt, local{shadows, found}); err != nil {
+	if err := join(others, mqtt, local{shadows, found}, traces); err != nil {
 		return errors.Join(err, db.Close())
 	}
 	mqtt.SetShadows(shadows)
 	found.SetDocuments(shadows)
-	api := rest.New(rest.Config{Address: cfg.HTTP, Shadows: shadows, Topics: mqtt, Index: found, Ready: readiness(db, others, found), Limits: limits, Export: exporter(db, log), Local: cfg.Dev, Log: log, Metrics: metrics})
+	api := rest.New(rest.Config{Address: cfg.HTTP, Shadows: shadows, Topics: mqtt, Index: found, Traces: traces, Ready: readiness(db, others, found), Limits: limits, Export: exporter(db, log), Local: cfg.Dev, Log: log, Metrics: metrics})
 	return cfg.serve(ctx, log, parts{db, mqtt, api, found, others})
 }
 

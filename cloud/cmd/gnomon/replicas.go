@@ -16,6 +16,7 @@ import (
 	"gnomon/cloud/store"
 	"gnomon/cloud/store/pebble"
 	"gnomon/cloud/store/redis"
+	"gnomon/cloud/trace"
 	"gnomon/cloud/twin"
 )
 
@@ -99,12 +100,24 @@ func (p *parts) search(ctx context.Context) error {
 }
 
 // join makes a broker and its shadow service one of several.
-func join(others *fanout.Fanout, mqtt *broker.Broker, here local) error {
+func join(others *fanout.Fanout, mqtt *broker.Broker, here local, traces *trace.Log) error {
 	if others == nil {
 		return nil
 	}
 	others.SetLocal(here, mqtt.TakeOver)
+	others.SetWords(traces)
 	return mqtt.Announce(others.Connected)
+}
+
+// newTraces returns what remembers recent changes, as the broker sees them
+// delivered and the other replicas tell of theirs.
+func newTraces(mqtt *broker.Broker, others *fanout.Fanout, log *slog.Logger) (*trace.Log, error) {
+	cfg := trace.Config{Listeners: mqtt.Listeners, Log: log}
+	if others != nil {
+		cfg.Tell = others.Tell
+	}
+	traces := trace.New(cfg)
+	return traces, mqtt.Follow(traces)
 }
 
 // tell runs the fan-out until the function it returns is called, which is when
