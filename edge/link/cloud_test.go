@@ -20,6 +20,7 @@ import (
 // cloud is the other end: a real broker, and behind it the shadows of one thing,
 // kept with the same algebra as the real service. It can be told to misbehave.
 type cloud struct {
+	trace   string // of what it wants
 	t       *testing.T
 	server  *mqtt.Server
 	address string
@@ -187,7 +188,7 @@ func (c *cloud) sync(req *wire.SyncRequest) *wire.SyncReply {
 			s = wire.SyncShadow{Version: d.Version, DesiredVersion: d.DesiredVersion,
 				Current: state.Desired == d.DesiredVersion, ReportFull: state.Reported != shadow.Digest(d.Reported)}
 			if !s.Current && d.Desired != nil {
-				s.Desired = d.Desired.AppendJSON(nil)
+				s.Desired, s.Trace = d.Desired.AppendJSON(nil), c.trace
 			}
 			if s.Current && !s.ReportFull {
 				continue
@@ -214,7 +215,7 @@ func (c *cloud) want(name, patch string) uint64 {
 		c.t.Fatal(err)
 	}
 	c.docs[name] = next
-	push := &wire.DesiredPush{Version: next.Version, DesiredVersion: next.DesiredVersion, Timestamp: 1, Patch: json.RawMessage(patch)}
+	push := &wire.DesiredPush{Version: next.Version, DesiredVersion: next.DesiredVersion, Timestamp: 1, Patch: json.RawMessage(patch), Trace: c.trace}
 	if old.Exists() && old.Desired != nil {
 		push.Base = old.DesiredVersion
 	}

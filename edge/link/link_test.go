@@ -119,6 +119,44 @@ func TestLink_DesiredArrivesAndReportReturns(t *testing.T) {
 	}
 }
 
+// The trace of a write comes with what is desired, by push as by sync, and is on
+// disk with it, and when that was.
+func TestLink_TraceComesWithDesired(t *testing.T) {
+	const first, second = "4bf92f3577b34da6a3ce929d0e0e4736", "0af7651916cd43dd8448eb211c80319c"
+	c, dir := newCloud(t), t.TempDir()
+	c.trace = "00-" + first + "-00f067aa0ba902b7-01"
+	c.want("app:web", `{"mode":"host"}`)
+	began := time.Now()
+	n := start(t, c, dir)
+	of := func(want string) func() bool {
+		return func() bool {
+			for _, d := range allDesired(n) {
+				if d.Name == "app:web" && d.Trace == want && !d.At.Before(began) && !d.At.After(time.Now()) {
+					return true
+				}
+			}
+			return false
+		}
+	}
+	until(t, "the trace by sync", of(first))
+	c.with(func() { c.trace = "00-" + second + "-00f067aa0ba902b7-01" })
+	c.want("app:web", `{"run":{"env":{"A":"1"}}}`)
+	until(t, "the trace by push", of(second))
+	n.stop()
+	n = start(t, c, dir)
+	if !of(second)() {
+		t.Errorf("after a restart: %+v", allDesired(n))
+	}
+	c.with(func() { c.trace = "" })
+	c.want("app:web", `{"run":{"env":{"A":"2"}}}`)
+	until(t, "no trace from a cloud that knows of none", of(""))
+}
+
+func allDesired(n *node) []state.Desired {
+	all, _ := n.Desired()
+	return all
+}
+
 // A section without members is absent, also when it comes about by a patch that
 // only removes.
 func TestLink_NothingLeftIsNothingWanted(t *testing.T) {

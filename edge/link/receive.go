@@ -60,7 +60,7 @@ func (l *Link) pushed(s *session, name string, payload []byte) error {
 func (l *Link) follow(s *session, name string, push *wire.DesiredPush) (next state.Desired, follows bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	next = state.Desired{Name: name, Version: push.Version, DesiredVersion: push.DesiredVersion}
+	next = state.Desired{Name: name, Version: push.Version, DesiredVersion: push.DesiredVersion, Trace: traceID(push.Trace)}
 	r := l.replicas[name]
 	known := r != nil && !r.deleted
 	if push.Deleted {
@@ -90,6 +90,12 @@ func (l *Link) follow(s *session, name string, push *wire.DesiredPush) (next sta
 		next.Value = merged
 	}
 	return next, true, nil
+}
+
+// traceID is the id within a traceparent, "" if there is none.
+func traceID(parent string) string {
+	id, _ := wire.TraceID(parent)
+	return id
 }
 
 // parse reads a section; absent and null are nil.

@@ -16,7 +16,9 @@ type replica struct {
 	desired        *shadow.Value
 	version        uint64
 	desiredVersion uint64
-	deleted        bool // gone from the cloud; kept until what belongs to it is gone from the node
+	trace          string    // id of the trace of the write that desired is from
+	at             time.Time // when it came to this disk
+	deleted        bool      // gone from the cloud; kept until what belongs to it is gone from the node
 
 	reported *shadow.Value // what the cloud shall hold
 	acked    *shadow.Value // what it is known to hold
@@ -76,7 +78,7 @@ func (l *Link) load() error {
 		return err
 	}
 	for _, d := range desired {
-		l.replicas[d.Name] = &replica{desired: d.Value, version: d.Version, desiredVersion: d.DesiredVersion, deleted: d.Deleted && d.Name != ""}
+		l.replicas[d.Name] = &replica{desired: d.Value, version: d.Version, desiredVersion: d.DesiredVersion, deleted: d.Deleted && d.Name != "", trace: d.Trace, at: d.At}
 	}
 	outbox, err := l.cfg.Store.AllOutbox()
 	if err != nil {
@@ -108,7 +110,7 @@ func (l *Link) Desired() (all []state.Desired, complete bool) {
 	defer l.mu.Unlock()
 	all = make([]state.Desired, 0, len(l.replicas))
 	for name, r := range l.replicas {
-		all = append(all, state.Desired{Name: name, Version: r.version, DesiredVersion: r.desiredVersion, Value: r.desired, Deleted: r.deleted})
+		all = append(all, state.Desired{Name: name, Version: r.version, DesiredVersion: r.desiredVersion, Value: r.desired, Deleted: r.deleted, Trace: r.trace, At: r.at})
 	}
 	slices.SortFunc(all, func(a, b state.Desired) int { return strings.Compare(a.Name, b.Name) })
 	return all, l.complete
@@ -127,6 +129,9 @@ func (l *Link) adopt(all ...state.Desired) error {
 	defer l.disk.Unlock()
 	if all = l.bounded(all); len(all) == 0 {
 		return nil
+	}
+	for i := range all {
+		all[i].At = l.cfg.Now()
 	}
 	if err := l.cfg.Store.PutDesired(all...); err != nil {
 		l.counters.StoreErrors.Add(1)
@@ -148,6 +153,8 @@ func (l *Link) adopt(all ...state.Desired) error {
 			buried = append(buried, d.Name)
 		}
 		r.desired, r.version, r.desiredVersion = d.Value, d.Version, d.DesiredVersion
+		r.trace, r.at = d.Trace, d.At
+		l.cfg.Log.Debug("change", "step", "persisted", "shadow", d.Name, "version", d.DesiredVersion, "deleted", d.Deleted, "trace", d.Trace)
 		r.deleted = d.Deleted && d.Name != ""
 		if d.Name == "" {
 			l.interval = syncInterval(d.Value, l.cfg.SyncInterval)

@@ -152,7 +152,7 @@ func (l *Link) differs(s *session, name string, diff wire.SyncShadow, q *questio
 	stated, listed := q.stated[name]
 	r := l.replicas[name]
 	known := r != nil && !r.deleted
-	next = state.Desired{Name: name, Version: diff.Version, DesiredVersion: diff.DesiredVersion}
+	next = state.Desired{Name: name, Version: diff.Version, DesiredVersion: diff.DesiredVersion, Trace: traceID(diff.Trace)}
 	changed := known != listed || known && r.desiredVersion != stated.desiredVersion // since the sync went out
 	if diff.Deleted {
 		next.Deleted = true

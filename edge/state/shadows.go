@@ -3,6 +3,7 @@ package state
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"gnomon/shadow"
 )
@@ -14,6 +15,8 @@ type Desired struct {
 	DesiredVersion uint64        // at which desired last changed
 	Value          *shadow.Value // nil: nothing is wanted
 	Deleted        bool          // there is no such shadow any more; kept until what belongs to it is gone
+	Trace          string        // id of the trace of the write; "" when it isn't known
+	At             time.Time     // it was written to this disk; zero when that isn't known
 }
 
 // Outbox is what one shadow reports.
@@ -31,6 +34,8 @@ type desiredRecord struct {
 	Version        uint64          `json:"version"`
 	DesiredVersion uint64          `json:"desiredVersion"`
 	Deleted        bool            `json:"deleted,omitempty"`
+	Trace          string          `json:"trace,omitempty"`
+	At             time.Time       `json:"at,omitzero"`
 	Desired        json.RawMessage `json:"desired,omitempty"`
 }
 
@@ -45,7 +50,7 @@ type outboxRecord struct {
 func (s *Store) PutDesired(all ...Desired) error {
 	records := make([]Record, len(all))
 	for i, d := range all {
-		data, err := json.Marshal(desiredRecord{d.Version, d.DesiredVersion, d.Deleted, text(d.Value)})
+		data, err := json.Marshal(desiredRecord{d.Version, d.DesiredVersion, d.Deleted, d.Trace, d.At, text(d.Value)})
 		if err != nil {
 			return err
 		}
@@ -81,7 +86,7 @@ func (s *Store) AllDesired() ([]Desired, error) {
 	for name, data := range all {
 		var r desiredRecord
 		err := json.Unmarshal(data, &r)
-		d := Desired{Name: name, Version: r.Version, DesiredVersion: r.DesiredVersion, Deleted: r.Deleted}
+		d := Desired{Name: name, Version: r.Version, DesiredVersion: r.DesiredVersion, Deleted: r.Deleted, Trace: r.Trace, At: r.At}
 		if err == nil {
 			d.Value, err = value(r.Desired)
 		}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -37,7 +38,7 @@ func TestStore_RoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"", "app:web", "collect:m$1", "classic", "_"} {
-		want := Desired{Name: name, Version: 9, DesiredVersion: 7, Value: object(`{"a":{"b":[1,"<ü>"]},"n":1.50}`)}
+		want := Desired{Name: name, Version: 9, DesiredVersion: 7, Value: object(`{"a":{"b":[1,"<ü>"]},"n":1.50}`), Trace: "4bf9", At: time.Unix(7, 5)}
 		if err := s.PutDesired(want); err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +62,7 @@ func TestStore_RoundTrip(t *testing.T) {
 		t.Fatalf("AllDesired: %d, %v", len(desired), err)
 	}
 	for _, d := range desired {
-		if d.Version != 9 || d.DesiredVersion != 7 || string(d.Value.AppendJSON(nil)) != `{"a":{"b":[1,"<ü>"]},"n":1.50}` {
+		if d.Version != 9 || d.DesiredVersion != 7 || d.Trace != "4bf9" || !d.At.Equal(time.Unix(7, 5)) || string(d.Value.AppendJSON(nil)) != `{"a":{"b":[1,"<ü>"]},"n":1.50}` {
 			t.Errorf("%q: %+v %s", d.Name, d, d.Value.AppendJSON(nil))
 		}
 	}

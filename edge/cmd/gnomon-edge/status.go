@@ -167,16 +167,16 @@ func (s *nodeStatus) print(w io.Writer) error {
 	}
 	rows := make([][]string, 0, len(s.Applications))
 	for _, a := range s.Applications {
-		rows = append(rows, []string{a.Name, a.Mode, a.Phase, pid(a.PID), strconv.Itoa(a.Restarts), a.Why()})
+		rows = append(rows, []string{a.Name, a.Mode, a.Phase, pid(a.PID), strconv.Itoa(a.Restarts), versions(a.ObservedVersion, a.DesiredVersion), a.Plan.Trace, a.Why()})
 	}
-	if err := section(w, "applications", []string{"APPLICATION", "MODE", "PHASE", "PID", "RESTARTS", "WHY"}, rows); err != nil {
+	if err := section(w, "applications", []string{"APPLICATION", "MODE", "PHASE", "PID", "RESTARTS", "VERSION", "TRACE", "WHY"}, rows); err != nil {
 		return err
 	}
 	rows = rows[:0]
 	for _, p := range s.Policies {
-		rows = append(rows, []string{p.Name, p.Phase, strconv.FormatUint(p.Cycles, 10), fmt.Sprintf("%d/%d", p.Success, p.Meters), p.Why()})
+		rows = append(rows, []string{p.Name, p.Phase, strconv.FormatUint(p.Cycles, 10), fmt.Sprintf("%d/%d", p.Success, p.Meters), versions(p.ObservedVersion, p.DesiredVersion), p.Plan.Trace, p.Why()})
 	}
-	return section(w, "policies", []string{"POLICY", "PHASE", "CYCLES", "METERS READ", "WHY"}, rows)
+	return section(w, "policies", []string{"POLICY", "PHASE", "CYCLES", "METERS READ", "VERSION", "TRACE", "WHY"}, rows)
 }
 
 // section prints a table, or that there is nothing to be in it.
@@ -187,6 +187,15 @@ func section(w io.Writer, what string, header []string, rows [][]string) error {
 		return nil
 	}
 	return output.Rows(w, header, rows)
+}
+
+// versions are the desired version that was acted on last, and the one that is
+// wanted, if that is another.
+func versions(observed, desired uint64) string {
+	if observed == desired {
+		return strconv.FormatUint(desired, 10)
+	}
+	return fmt.Sprintf("%d, wanted %d", observed, desired)
 }
 
 func pid(n int) string {

@@ -84,7 +84,8 @@ const recheck = time.Minute
 type Loop struct {
 	cfg      Config
 	memory   map[string]reconcile.Memory
-	saved    map[string]string // records on disk, by the name of the shadow
+	saved    map[string]string      // records on disk, by the name of the shadow, without the steps of plans
+	plans    map[string]schema.Plan // what was begun of what is desired, by the name of the shadow
 	fetched  map[string]artifact.Component
 	busy     map[string]*underway
 	done     chan outcome
@@ -111,6 +112,7 @@ func New(cfg Config) *Loop {
 		cfg:      cfg,
 		memory:   map[string]reconcile.Memory{},
 		saved:    map[string]string{},
+		plans:    map[string]schema.Plan{},
 		fetched:  map[string]artifact.Component{},
 		busy:     map[string]*underway{},
 		done:     make(chan outcome),
@@ -181,6 +183,7 @@ func (l *Loop) pass(ctx context.Context) {
 	for i := range apps {
 		byName[apps[i].Name] = &apps[i]
 	}
+	l.planned(desired, now)
 	for _, s := range plan.Steps {
 		l.begin(ctx, s, byName[s.App])
 	}

@@ -11,10 +11,12 @@ import (
 	"gnomon/shadow"
 )
 
-// record is one memory on disk. Of policies only what was applied last is kept.
+// record is one memory on disk. Of policies only what was applied last is kept,
+// and the plan.
 type record struct {
 	reconcile.Memory
 	Applied appliedRecord
+	Plan    schema.Plan `json:",omitzero"`
 }
 
 type appliedRecord struct {
@@ -24,8 +26,8 @@ type appliedRecord struct {
 
 var limits = shadow.Limits{StateBytes: 4 << 20, Depth: shadow.MaxDepth, BodyBytes: 4 << 20}
 
-func encode(m reconcile.Memory) (string, error) {
-	r := record{Memory: m, Applied: appliedRecord{Version: m.Applied.Version}}
+func encode(m reconcile.Memory, p schema.Plan) (string, error) {
+	r := record{Memory: m, Applied: appliedRecord{Version: m.Applied.Version}, Plan: p}
 	r.Memory.Applied = reconcile.Applied{}
 	if m.Applied.Desired != nil {
 		r.Applied.Desired = m.Applied.Desired.AppendJSON(nil)
@@ -34,21 +36,21 @@ func encode(m reconcile.Memory) (string, error) {
 	return string(text), err
 }
 
-func decode(text []byte) (reconcile.Memory, error) {
+func decode(text []byte) (reconcile.Memory, schema.Plan, error) {
 	var r record
 	if err := json.Unmarshal(text, &r); err != nil {
-		return reconcile.Memory{}, err
+		return reconcile.Memory{}, schema.Plan{}, err
 	}
 	m := r.Memory
 	m.Applied.Version = r.Applied.Version
 	if len(r.Applied.Desired) > 0 {
 		v, err := shadow.Parse(r.Applied.Desired, limits)
 		if err != nil {
-			return reconcile.Memory{}, err
+			return reconcile.Memory{}, schema.Plan{}, err
 		}
 		m.Applied.Desired = v
 	}
-	return m, nil
+	return m, r.Plan, nil
 }
 
 // load reads what an earlier agent remembered. What can't be read is forgotten:
@@ -60,10 +62,16 @@ func (l *Loop) load() error {
 	}
 	for shadowName, text := range all {
 		l.saved[shadowName] = string(text)
-		m, err := decode(text)
+		m, p, err := decode(text)
 		if err != nil {
 			l.cfg.Log.Warn("what was remembered is unreadable", "shadow", shadowName, "error", err)
 			continue
+		}
+		if p.Version > 0 {
+			l.plans[shadowName] = p
+		}
+		if essence, err := encode(m, withoutSteps(p)); err == nil {
+			l.saved[shadowName] = essence
 		}
 		switch kind, name := schema.KindOf(shadowName); kind {
 		case schema.KindApplication:
@@ -73,6 +81,13 @@ func (l *Loop) load() error {
 		}
 	}
 	return nil
+}
+
+// withoutSteps is a plan as it decides whether a record is written: its steps go
+// to the disk with what they lead to, and are worth no write of their own.
+func withoutSteps(p schema.Plan) schema.Plan {
+	p.Steps = nil
+	return p
 }
 
 // save writes what changed since the last time.
@@ -85,22 +100,29 @@ func (l *Loop) save() {
 		now[schema.PolicyPrefix+name] = reconcile.Memory{Applied: p.applied}
 	}
 	var changed []state.Record
+	essences := make(map[string]string)
 	for _, shadowName := range slices.Sorted(maps.Keys(now)) {
-		text, err := encode(now[shadowName])
+		plan := l.plans[shadowName]
+		essence, err := encode(now[shadowName], withoutSteps(plan))
+		text := essence
+		if err == nil && l.saved[shadowName] == essence {
+			continue
+		}
+		if err == nil {
+			text, err = encode(now[shadowName], plan)
+		}
 		if err != nil {
 			l.cfg.Log.Error("what is remembered cannot be written", "shadow", shadowName, "error", err)
 			continue
 		}
-		if l.saved[shadowName] != text {
-			changed = append(changed, state.Record{Kind: state.KindPlan, Name: shadowName, Data: []byte(text)})
-		}
+		changed, essences[shadowName] = append(changed, state.Record{Kind: state.KindPlan, Name: shadowName, Data: []byte(text)}), essence
 	}
 	if len(changed) > 0 {
 		if err := l.cfg.Memory.Put(changed...); err != nil {
 			l.cfg.Log.Error("what is remembered cannot be written", "error", err)
 		} else {
 			for _, r := range changed {
-				l.saved[r.Name] = string(r.Data)
+				l.saved[r.Name] = essences[r.Name]
 			}
 		}
 	}

@@ -60,6 +60,9 @@ func (l *Loop) applyPolicies(desired []state.Desired, complete bool) {
 		}
 		if !p.settled || p.version != d.DesiredVersion || p.desired != d.Value {
 			l.applyPolicy(name, p, d)
+			if plan := l.plans[d.Name]; p.fault == nil && !hasStep(plan, schema.StepApply) {
+				l.plans[d.Name] = plan.With(schema.StepApply, l.cfg.Now())
+			}
 		}
 	}
 	for name := range l.policies {
@@ -119,6 +122,7 @@ func (l *Loop) reportPolicies() []Policy {
 		p := l.policies[name]
 		r, _ := l.cfg.Policies.Report(name)
 		s := p.status(name, r)
+		s.Plan = l.plans[schema.PolicyPrefix+name]
 		all = append(all, s)
 		h := head{s.Phase, s.ObservedVersion, p.fault}
 		due := p.reportedAt.Add(p.every)

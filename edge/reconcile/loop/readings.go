@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"gnomon/edge/collect"
+	"gnomon/schema"
 	"gnomon/shadow"
 )
 
@@ -25,6 +26,7 @@ func (p *policy) report(s Policy, r collect.Report) *shadow.Value {
 		{Key: "phase", Value: shadow.Text(s.Phase)},
 		{Key: "observedVersion", Value: shadow.Uint(s.ObservedVersion)},
 		{Key: "error", Value: faultValue(p.fault)},
+		{Key: schema.PlanMember, Value: s.Plan.Value()},
 		{Key: "readings", Value: readings},
 		{Key: "cycle", Value: cycle},
 	}

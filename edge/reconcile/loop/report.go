@@ -17,8 +17,9 @@ func (l *Loop) report(desired []state.Desired, apps []reconcile.App, views map[s
 	for i := range apps {
 		a := &apps[i]
 		v := views[a.Name]
-		l.cfg.Shadows.Report(schema.AppPrefix+a.Name, appReport(v))
-		status.Applications = append(status.Applications, applicationOf(a, v))
+		p := l.plans[schema.AppPrefix+a.Name]
+		l.cfg.Shadows.Report(schema.AppPrefix+a.Name, appReport(v, p))
+		status.Applications = append(status.Applications, applicationOf(a, v, p))
 	}
 	status.Policies = l.reportPolicies()
 	l.mu.Lock()
@@ -33,7 +34,7 @@ func mirror(applied reconcile.Applied, status ...shadow.Member) *shadow.Value {
 	return shadow.Merge(applied.Desired, shadow.NewObject(status...), 0)
 }
 
-func appReport(v reconcile.View) *shadow.Value {
+func appReport(v reconcile.View, p schema.Plan) *shadow.Value {
 	members := []shadow.Member{
 		{Key: "phase", Value: shadow.Text(string(v.Phase))},
 		{Key: "observedVersion", Value: shadow.Uint(v.Observed)},
@@ -42,6 +43,7 @@ func appReport(v reconcile.View) *shadow.Value {
 		{Key: "blockers", Value: texts(v.Blockers)},
 		{Key: "attempts", Value: attempts(v)},
 		{Key: "exit", Value: exitValue(v.Memory.Exit)},
+		{Key: schema.PlanMember, Value: p.Value()},
 	}
 	if v.Status.State == workload.Running {
 		members = append(members,

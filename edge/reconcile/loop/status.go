@@ -6,6 +6,7 @@ import (
 
 	"gnomon/edge/reconcile"
 	"gnomon/edge/workload"
+	"gnomon/schema"
 )
 
 // Status is what the loop knows, for whoever asks on the node itself.
@@ -26,6 +27,7 @@ type Application struct {
 	Restarts        int              `json:"restarts"`
 	DesiredVersion  uint64           `json:"desiredVersion"`
 	ObservedVersion uint64           `json:"observedVersion"`
+	Plan            schema.Plan      `json:"plan,omitzero"` // of the desired version
 	Blockers        []string         `json:"blockers,omitempty"`
 	Error           *reconcile.Fault `json:"error,omitempty"`
 	Exit            *reconcile.Exit  `json:"exit,omitempty"`
@@ -37,6 +39,7 @@ type Policy struct {
 	Phase           string           `json:"phase"`
 	DesiredVersion  uint64           `json:"desiredVersion"`
 	ObservedVersion uint64           `json:"observedVersion"`
+	Plan            schema.Plan      `json:"plan,omitzero"` // of the desired version
 	Cycles          uint64           `json:"cycles"`
 	Meters          int              `json:"meters"`
 	Success         int              `json:"success"`
@@ -51,11 +54,11 @@ func (l *Loop) Status() Status {
 	return l.status
 }
 
-func applicationOf(a *reconcile.App, v reconcile.View) Application {
+func applicationOf(a *reconcile.App, v reconcile.View, p schema.Plan) Application {
 	s := Application{
 		Name: a.Name, Phase: string(v.Phase), Restarts: v.Memory.Restarts,
 		DesiredVersion: a.Version, ObservedVersion: v.Observed,
-		Blockers: v.Blockers, Error: v.Fault, Exit: v.Memory.Exit,
+		Plan: p, Blockers: v.Blockers, Error: v.Fault, Exit: v.Memory.Exit,
 	}
 	if a.Want != nil {
 		s.Mode, s.Component = string(a.Want.Mode), a.Want.Component

@@ -37,7 +37,8 @@ func (l *Loop) begin(ctx context.Context, s reconcile.Step, a *reconcile.App) {
 	}
 	stepCtx, cancel := context.WithCancel(ctx)
 	l.busy[s.App] = &underway{s, component, cancel}
-	l.cfg.Log.Info("step", "kind", string(s.Kind), "app", s.App)
+	l.begun(schema.AppPrefix+s.App, string(s.Kind), l.memory[s.App].Applied.Version)
+	l.cfg.Log.Info("step", "kind", string(s.Kind), "app", s.App, "trace", l.plans[schema.AppPrefix+s.App].Trace)
 	go func() {
 		defer cancel()
 		o := outcome{step: s}
