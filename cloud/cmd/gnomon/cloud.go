@@ -30,7 +30,7 @@ import (
 type cloudConfig struct {
 	Dev        bool
 	Data       string
-	Store      string // URL of a shared store; "" = in Data
+	Shared     sharedStore
 	HTTP       string
 	MQTT       string
 	LogFormat  string
@@ -75,7 +75,7 @@ a YAML file (--config); flags win over the environment, that over the file.`,
 	f := c.Flags()
 	f.BoolVar(&cfg.Dev, "dev", cfg.Dev, "development mode: no login, no encryption, loopback only")
 	f.StringVar(&cfg.Data, "data", cfg.Data, "directory of the store")
-	f.StringVar(&cfg.Store, "store", cfg.Store, "URL of a Redis that replicas share, instead of a directory: redis://, redis+cluster://, redis+sentinel://")
+	cfg.Shared.register(f)
 	f.StringVar(&cfg.HTTP, "http", cfg.HTTP, "address of the HTTP API")
 	f.StringVar(&cfg.MQTT, "mqtt", cfg.MQTT, "address of the MQTT broker")
 	f.StringVar(&cfg.LogFormat, "log-format", cfg.LogFormat, "text or json")

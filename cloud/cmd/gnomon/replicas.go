@@ -38,14 +38,14 @@ type database interface {
 // openDatabase opens the store that the configuration names. others is nil when
 // this process is the only one that writes to it.
 func (cfg *cloudConfig) openDatabase(ctx context.Context, log *slog.Logger, metrics prometheus.Registerer) (db database, others *fanout.Fanout, err error) {
-	if cfg.Store == "" {
+	if cfg.Shared.URL == "" {
 		db, err := pebble.Open(pebble.Config{Dir: cfg.Data, Log: log})
 		return db, nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	shared, err := redis.Open(ctx, redis.Config{URL: cfg.Store, Log: log})
-	if errors.Is(err, redis.ErrURL) {
+	shared, err := redis.Open(ctx, redis.Config{URL: cfg.Shared.URL, Security: cfg.Shared.security(), Log: log})
+	if errors.Is(err, redis.ErrURL) || errors.Is(err, redis.ErrSecurity) {
 		return nil, nil, &usageError{fmt.Errorf("--store: %w", err)}
 	}
 	if err != nil {

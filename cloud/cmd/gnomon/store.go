@@ -13,13 +13,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"gnomon/cli/output"
+	"gnomon/cli/settings"
 	"gnomon/cloud/store"
 	"gnomon/cloud/store/care"
 )
 
 // use opens the store that flags name and runs it for as long as do does.
 func (cfg *cloudConfig) use(ctx context.Context, do func(context.Context, store.Store) error) error {
-	if _, err := os.Stat(cfg.Data); cfg.Store == "" && err != nil {
+	if _, err := os.Stat(cfg.Data); cfg.Shared.URL == "" && err != nil {
 		return &usageError{fmt.Errorf("--data: %w", err)}
 	}
 	db, _, err := cfg.openDatabase(ctx, slog.New(slog.DiscardHandler), nil)
@@ -43,7 +44,17 @@ func storeCommand() *cobra.Command {
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.PersistentFlags().StringVar(&cfg.Data, "data", cfg.Data, "directory of the store")
-	c.PersistentFlags().StringVar(&cfg.Store, "store", cfg.Store, "URL of a shared store, instead of a directory")
+	cfg.Shared.register(c.PersistentFlags())
+	c.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		directory := c.Flags().Changed("data") && !c.Flags().Changed("store")
+		if err := settings.Fill(c.Flags(), ""); err != nil {
+			return &usageError{err}
+		}
+		if directory {
+			cfg.Shared.URL = "" // what was typed wins over the environment
+		}
+		return nil
+	}
 	c.AddCommand(exportCommand(cfg), importCommand(cfg), checkCommand(cfg))
 	for _, sub := range c.Commands() {
 		wrapUsage(sub)
@@ -83,7 +94,7 @@ Shadows that are there at the same or a later version are kept, so that an
 import which was cut off can be repeated.`,
 		Example: "  gnomon store import --data /var/lib/gnomon-cloud < backup.ndjson\n  gnomon store export --data ./gnomon-data | gnomon store import --moved --store redis://127.0.0.1:6379/0",
 		RunE: func(c *cobra.Command, _ []string) error {
-			if cfg.Store == "" {
+			if cfg.Shared.URL == "" {
 				if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 					return err
 				}

@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -79,8 +82,13 @@ func (e *ears) Stand(channels []int, err error) {
 
 func listening(t *testing.T, url string) (*Bus, *ears) {
 	t.Helper()
+	return listeningAs(t, redis.Config{URL: url})
+}
+
+func listeningAs(t *testing.T, cfg redis.Config) (*Bus, *ears) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	db, err := redis.Open(ctx, redis.Config{URL: url})
+	db, err := redis.Open(ctx, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,9 +128,11 @@ func say(t *testing.T, b *Bus, e *ears, word string) {
 	})
 }
 
-func TestOrder(t *testing.T) {
-	server := redistest.Start(t)
-	b, e := listening(t, server.URL("g"))
+func TestOrder(t *testing.T) { order(t, redis.Config{URL: redistest.Start(t).URL("g")}) }
+
+func order(t *testing.T, cfg redis.Config) {
+	t.Helper()
+	b, e := listeningAs(t, cfg)
 	say(t, b, e, "up")
 	const n = 300
 	for i := range n {
@@ -175,4 +185,36 @@ func TestClusterFailover(t *testing.T) {
 	e.await(t, "a loss", func() bool { return e.lost > 0 })
 	dead.Again()
 	say(t, b, e, "all there")
+}
+
+// Over TLS, and with no more rights than README.md of the store gives.
+func TestSecure(t *testing.T) {
+	text, err := os.ReadFile("../../store/redis/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := regexp.MustCompile("(?s)ACL SETUSER gnomon on '>PASSWORD' (.*?)```").FindSubmatch(text)
+	if rules == nil {
+		t.Fatal("README.md has no recipe")
+	}
+	secure := redistest.NewSecure(t, strings.Join(strings.Fields(strings.NewReplacer("'", "", "\\", "").Replace(string(rules[1]))), " "))
+	cfg := redis.Config{Security: redis.Security{User: secure.User, Password: secure.Password, CA: secure.CA, Cert: secure.Cert, Key: secure.Key}}
+	server := secure.Start(t)
+	cfg.URL = server.URL("gnomon")
+	order(t, cfg)
+	b, e := listeningAs(t, cfg)
+	say(t, b, e, "up")
+	server.Kill()
+	server.Again()
+	say(t, b, e, "again")
+	e.await(t, "a loss", func() bool { return e.lost == 1 })
+
+	cluster := secure.StartCluster(t)
+	cfg.URL = cluster.URL("gnomon")
+	order(t, cfg)
+	for _, server := range append(cluster.Servers, server) {
+		if answer := server.Do("ACL", "LOG"); answer != "" {
+			t.Errorf("refused: %s", answer)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -52,10 +53,13 @@ func explainStart(err error) error {
 		remedy = "connect by a name in the server's certificate, or give that name with --store-server-name"
 	case errors.As(err, &record):
 		remedy = "the server doesn't speak TLS on this port: use its TLS port, or a URL that begins with redis"
-	case strings.Contains(text, "certificate required"), strings.Contains(text, "bad certificate"), strings.Contains(text, "unknown certificate"):
+	case strings.Contains(text, "certificate required"), strings.Contains(text, "bad certificate"), strings.Contains(text, "unknown certificate"),
+		strings.Contains(text, "error decrypting message"): // how OpenSSL refuses a stranger's
 		remedy = "the server wants a certificate it knows: give it with --store-cert and --store-key"
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		remedy = "if the server listens with TLS on this port, use a URL that begins with rediss"
+	case errors.Is(err, context.DeadlineExceeded):
+		remedy = "nobody answers there; a server with no TLS on this port doesn't answer a URL that begins with rediss"
 	default:
 		return err
 	}

@@ -123,6 +123,7 @@ func (a *address) alone(text string, sec security) error {
 	}
 	limit(&o.DialTimeout, &o.ReadTimeout, &o.WriteTimeout)
 	o.DialerRetries = 1 // whoever needs the connection tries again
+	o.DisableIdentity = true
 	o.MaintNotificationsConfig = quiet()
 	o.TLSConfig = sec.over(o.TLSConfig)
 	o.CredentialsProviderContext = sec.credentials
@@ -150,6 +151,7 @@ func (a *address) several(text string, sec security) error {
 	}
 	limit(&o.DialTimeout, &o.ReadTimeout, &o.WriteTimeout)
 	o.DialerRetries = 1 // whoever needs the connection tries again
+	o.DisableIdentity = true
 	o.MaintNotificationsConfig = quiet()
 	o.ClusterStateReloadInterval = 10 * time.Second
 	o.TLSConfig = sec.over(o.TLSConfig)
@@ -173,6 +175,7 @@ func (a *address) sentinel(text string, sec security) error {
 	}
 	limit(&o.DialTimeout, &o.ReadTimeout, &o.WriteTimeout)
 	o.DialerRetries = 1 // whoever needs the connection tries again
+	o.DisableIdentity = true
 	o.TLSConfig = sec.over(o.TLSConfig)
 	o.CredentialsProviderContext = sec.credentials
 	a.make = func(commits bool) goredis.UniversalClient {

@@ -7,6 +7,7 @@ package redistest
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"net"
 	"os"
@@ -30,20 +31,30 @@ type Server struct {
 	t        testing.TB
 	dir      string
 	args     []string
-	sentinel string // configuration of a Sentinel; "" = a server
+	secure   *Secure // nil: no TLS, no users
+	sentinel string  // configuration of a Sentinel; "" = a server
 	cmd      *exec.Cmd
 	done     chan struct{}
 }
 
 // Start starts a server, which ends with the test. More arguments are its
 // configuration, as redis-server takes them.
-func Start(t testing.TB, args ...string) *Server {
+func Start(t testing.TB, args ...string) *Server { t.Helper(); return start(t, nil, args...) }
+
+func start(t testing.TB, secure *Secure, args ...string) *Server {
 	t.Helper()
-	s := &Server{Port: freePort(t), t: t, dir: t.TempDir(), args: args}
+	s := &Server{Port: freePort(t), t: t, dir: t.TempDir(), args: args, secure: secure}
 	t.Cleanup(s.Kill)
 	s.Again()
 	return s
 }
+
+// The programs are Redis', or those that the environment names: valkey-server
+// and valkey-cli.
+var (
+	serverProgram = cmp.Or(os.Getenv("REDIS_SERVER"), "redis-server")
+	cliProgram    = cmp.Or(os.Getenv("REDIS_CLI"), "redis-cli")
+)
 
 func tool(t testing.TB, name string) string {
 	t.Helper()
@@ -86,7 +97,9 @@ func (s *Server) Address() string { return "127.0.0.1:" + strconv.Itoa(s.Port) }
 
 // URL is what the store's adapter takes; every call names another prefix, so
 // that tests can share a server.
-func (s *Server) URL(prefix string) string { return "redis://" + s.Address() + "/0?prefix=" + prefix }
+func (s *Server) URL(prefix string) string {
+	return s.secure.scheme() + "://" + s.Address() + "/0?prefix=" + prefix
+}
 
 // Again starts a server that was killed, on the same port with the same data.
 func (s *Server) Again() {
@@ -96,14 +109,13 @@ func (s *Server) Again() {
 		s.t.Fatal(err)
 	}
 	defer log.Close()
-	args := append([]string{
-		"--port", strconv.Itoa(s.Port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "",
-		"--appendonly", "yes", "--appendfsync", "always", "--daemonize", "no",
-	}, s.args...)
+	args := append(s.secure.listen(strconv.Itoa(s.Port)),
+		"--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "yes", "--appendfsync", "always", "--daemonize", "no")
+	args = append(append(args, s.secure.users()...), s.args...)
 	if s.sentinel != "" {
 		args = []string{s.sentinel, "--sentinel"}
 	}
-	s.cmd = exec.Command(tool(s.t, "redis-server"), args...)
+	s.cmd = exec.Command(tool(s.t, serverProgram), args...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
@@ -132,7 +144,8 @@ func (s *Server) Resume() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
 
 // Do sends the server a command through redis-cli and returns the answer.
 func (s *Server) Do(args ...string) string {
-	out, err := exec.Command(tool(s.t, "redis-cli"), append([]string{"-p", strconv.Itoa(s.Port)}, args...)...).CombinedOutput()
+	connect := append([]string{"-p", strconv.Itoa(s.Port)}, s.secure.cli(s.sentinel != "")...)
+	out, err := exec.Command(tool(s.t, cliProgram), append(connect, args...)...).CombinedOutput()
 	if err != nil {
 		return "error: " + err.Error() + ": " + string(out)
 	}
@@ -172,22 +185,29 @@ func (s *Server) log() string {
 type Cluster struct {
 	Servers []*Server
 	t       testing.TB
+	secure  *Secure
 }
 
 // StartCluster starts a cluster that notices a dead master within a second or
 // two, and waits until every member knows all slots.
-func StartCluster(t testing.TB) *Cluster {
+func StartCluster(t testing.TB) *Cluster { t.Helper(); return startCluster(t, nil) }
+
+func startCluster(t testing.TB, secure *Secure) *Cluster {
 	t.Helper()
-	c := &Cluster{t: t}
-	args := []string{"--cluster", "create"}
+	c := &Cluster{t: t, secure: secure}
+	settings := []string{"--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no",
+		"--repl-diskless-sync-delay", "0"}
+	if secure != nil {
+		settings = append(settings, "--tls-cluster", "yes")
+	}
+	args := append(secure.cli(false), "--cluster", "create")
 	for range 6 {
-		s := Start(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no",
-			"--repl-diskless-sync-delay", "0")
+		s := start(t, secure, settings...)
 		c.Servers = append(c.Servers, s)
 		args = append(args, s.Address())
 	}
 	args = append(args, "--cluster-replicas", "1", "--cluster-yes")
-	if out, err := exec.Command(tool(t, "redis-cli"), args...).CombinedOutput(); err != nil {
+	if out, err := exec.Command(tool(t, cliProgram), args...).CombinedOutput(); err != nil {
 		t.Fatalf("redis-cli %v: %v: %s", args, err, out)
 	}
 	for _, s := range c.Servers {
@@ -207,7 +227,7 @@ func (c *Cluster) URL(prefix string) string {
 	for _, s := range c.Servers {
 		hosts = append(hosts, s.Address())
 	}
-	return fmt.Sprintf("redis+cluster://%s/?prefix=%s", strings.Join(hosts, ","), prefix)
+	return fmt.Sprintf("%s+cluster://%s/?prefix=%s", c.secure.scheme(), strings.Join(hosts, ","), prefix)
 }
 
 // Masters returns the servers that are masters now.
