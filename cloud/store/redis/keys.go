@@ -62,40 +62,6 @@ func (s *Store) checkFormat(ctx context.Context) error {
 	return nil
 }
 
-// checkServer refuses a server that is too old and says what its
-// acknowledgements are worth.
-func (s *Store) checkServer(ctx context.Context) error {
-	info, err := s.client.Info(ctx, "server").Result()
-	if err != nil {
-		return err
-	}
-	version := field(info, "redis_version")
-	major, _, _ := strings.Cut(version, ".")
-	if n, err := strconv.Atoi(major); err == nil && n < 7 {
-		return fmt.Errorf("redis %s is too old: 7 or later is needed", version)
-	}
-	setting := func(name string) string {
-		m, err := s.client.ConfigGet(ctx, name).Result()
-		if err != nil {
-			return "unknown" // managed servers don't tell
-		}
-		return m[name]
-	}
-	appendOnly, fsync, policy := setting("appendonly"), setting("appendfsync"), setting("maxmemory-policy")
-	log := s.log.With("version", version, "appendonly", appendOnly, "appendfsync", fsync, "maxmemory-policy", policy)
-	switch {
-	case strings.HasPrefix(policy, "allkeys"):
-		return fmt.Errorf("maxmemory-policy %s would discard shadows: set noeviction", policy)
-	case appendOnly == "no":
-		log.Warn("redis keeps no append-only file: a restart of it loses acknowledged changes")
-	case fsync == "always":
-		log.Info("redis syncs before it acknowledges")
-	default:
-		log.Info("redis acknowledges before it syncs: a power cut loses the last seconds")
-	}
-	return nil
-}
-
 func field(info, name string) string {
 	for line := range strings.Lines(info) {
 		if value, ok := strings.CutPrefix(line, name+":"); ok {

@@ -73,7 +73,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if _, err := rand.Read(s.run[:]); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	if err := s.checkServer(ctx); err != nil {
+	if err := s.checkServers(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("store: %w", explainStart(err)), s.Close())
 	}
 	if err := s.checkFormat(ctx); err != nil {
