@@ -80,6 +80,27 @@ func BenchmarkApply(b *testing.B) {
 	}
 }
 
+// BenchmarkPacked is what the shadow service does: the document stays in the form
+// of its record.
+func BenchmarkPacked(b *testing.B) {
+	_, d := benchHeld(b).Pack()
+	u, err := shadow.ParseUpdate([]byte(benchPatch), shadow.DefaultLimits)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		next, err := d.Apply(u, 1_800_000_001, shadow.DefaultLimits)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if next.Delta() == nil {
+			b.Fatal("no delta")
+		}
+		_, _ = next.Pack()
+	}
+}
+
 func BenchmarkDelta(b *testing.B) {
 	d := benchHeld(b)
 	b.ReportAllocs()

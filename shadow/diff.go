@@ -19,6 +19,10 @@ func Diff(desired, reported *Value) *Value {
 		}
 		return desired
 	}
+	if desired.packed() && reported.packed() {
+		return diffPacked(desired, reported)
+	}
+	desired, reported = desired.tree(), reported.tree()
 	var out []Member
 	r := reported.members
 	for _, m := range desired.members {
@@ -45,6 +49,7 @@ func Equal(a, b *Value) bool {
 	if a == b {
 		return true
 	}
+	a, b = a.tree(), b.tree()
 	if a == nil || b == nil || a.Kind() != b.Kind() || len(a.members) != len(b.members) {
 		return false
 	}
@@ -68,6 +73,7 @@ func PatchBetween(from, to *Value) *Value {
 	if from.Kind() != Object || to.Kind() != Object {
 		return to
 	}
+	from, to = from.tree(), to.tree()
 	var out []Member
 	f, t := from.members, to.members
 	for len(f) > 0 || len(t) > 0 {
@@ -101,7 +107,7 @@ func appendPaths(out []string, prefix string, v *Value) []string {
 	if v.Kind() != Object {
 		return out
 	}
-	for _, m := range v.members {
+	for _, m := range v.tree().members {
 		path := pathEscaper.Replace(m.Key)
 		if prefix != "" {
 			path = prefix + "." + path

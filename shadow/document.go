@@ -91,6 +91,9 @@ func (d *Document) Apply(u *Update, now int64, lim Limits) (*Document, error) {
 	if u.StateNull || u.Desired.Present {
 		next.DesiredVersion = next.Version
 	}
+	if next.Desired.jsonLenAtMost()+next.Reported.jsonLenAtMost() <= lim.StateBytes {
+		return next, nil // as nearly always
+	}
 	if n := next.StateBytes(); n > lim.StateBytes && n >= d.StateBytes() {
 		return nil, &LimitError{Field: "state", Limit: lim.StateBytes, Got: n}
 	}
@@ -106,7 +109,12 @@ func (s Section) apply(old *Value, now int64) *Value {
 	if s.Replace {
 		old = nil
 	}
-	v := Merge(old, s.Patch, now)
+	var v *Value
+	if old.packed() && s.Patch.Kind() == Object {
+		v = mergePacked(old, s.Patch, now)
+	} else {
+		v = Merge(old, s.Patch, now)
+	}
 	if v.Len() == 0 {
 		return nil
 	}

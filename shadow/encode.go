@@ -12,6 +12,10 @@ import (
 func (v *Value) AppendJSON(dst []byte) []byte {
 	switch v.Kind() {
 	case Object:
+		if v.packed() {
+			c := cursor{rest: v.text}
+			return c.appendObjectJSON(dst)
+		}
 		dst = append(dst, '{')
 		for i, m := range v.members {
 			if i > 0 {
@@ -53,6 +57,10 @@ func (v *Value) AppendMetadata(dst []byte) []byte {
 func (v *Value) AppendMetadataAt(dst []byte, stamp int64) []byte {
 	switch v.Kind() {
 	case Object:
+		if v.packed() {
+			c := cursor{rest: v.text, at: v.base()}
+			return c.appendObjectMetadata(dst, stamp)
+		}
 		dst = append(dst, '{')
 		for i, m := range v.members {
 			if i > 0 {
@@ -75,8 +83,7 @@ func (v *Value) AppendMetadataAt(dst []byte, stamp int64) []byte {
 		if stamp == 0 {
 			stamp = v.Stamp()
 		}
-		dst = append(dst, `{"timestamp":`...)
-		return append(strconv.AppendInt(dst, stamp, 10), '}')
+		return appendTimestamp(dst, stamp)
 	}
 }
 
@@ -120,6 +127,10 @@ func appendEscape(dst []byte, c byte) []byte {
 func (v *Value) jsonLen() int {
 	switch v.Kind() {
 	case Object:
+		if v.packed() {
+			c := cursor{rest: v.text}
+			return c.objectLen()
+		}
 		n := 2 + max(0, len(v.members)-1)
 		for _, m := range v.members {
 			n += stringLen(m.Key) + 1 + m.Value.jsonLen()
@@ -158,7 +169,7 @@ func stringLen(s string) int {
 // Equal values and differ for others. Stamps don't count. A section that is
 // absent and one without members are the same to a Document, so both have "".
 func Digest(v *Value) string {
-	if v == nil || v.Kind() == Object && len(v.members) == 0 {
+	if v == nil || v.Kind() == Object && v.Len() == 0 {
 		return ""
 	}
 	sum := sha256.Sum256(v.appendCanonical(make([]byte, 0, 1024)))
@@ -181,7 +192,7 @@ func (v *Value) appendCanonical(dst []byte) []byte {
 			open = '{'
 		}
 		dst = append(dst, open)
-		for _, m := range v.members {
+		for _, m := range v.tree().members {
 			dst = append(AppendString(dst, m.Key), ':')
 			dst = append(m.Value.appendCanonical(dst), ',')
 		}

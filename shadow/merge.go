@@ -24,9 +24,10 @@ func Merge(base, patch *Value, stamp int64) *Value {
 
 // mergeObjects joins two sorted lists of members.
 func mergeObjects(base, patch *Value, stamp int64) *Value {
-	if len(patch.members) == 0 {
+	if patch.Len() == 0 {
 		return base
 	}
+	base, patch = base.tree(), patch.tree()
 	out := make([]Member, 0, union(base.members, patch.members))
 	b, p := base.members, patch.members
 	for len(b) > 0 && len(p) > 0 {
@@ -79,6 +80,7 @@ func appendNew(out []Member, m Member, stamp int64) []Member {
 func adopt(v *Value, stamp int64, inArray bool) *Value {
 	switch v.Kind() {
 	case Object:
+		v = v.tree()
 		members := make([]Member, 0, len(v.members))
 		for _, m := range v.members {
 			if own := adopt(m.Value, stamp, inArray); own != nil {

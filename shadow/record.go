@@ -31,6 +31,15 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // AppendRecord appends the stored form of d to dst.
 func (d *Document) AppendRecord(dst []byte) []byte {
+	dst, _, _ = d.appendRecord(dst)
+	return dst
+}
+
+const sumSize = 4
+
+// appendRecord also tells where the sections begin, counted from the beginning of
+// the record.
+func (d *Document) appendRecord(dst []byte) (_ []byte, desired, reported int) {
 	start := len(dst)
 	var flags byte
 	if d.Deleted {
@@ -47,13 +56,15 @@ func (d *Document) AppendRecord(dst []byte) []byte {
 	for _, n := range []uint64{d.Version, d.DesiredVersion, uint64(d.Timestamp), d.Origin.BootEpoch, d.Origin.Seq} {
 		dst = binary.AppendUvarint(dst, n)
 	}
+	desired = len(dst) - start
 	if d.Desired != nil {
 		dst = appendValue(dst, d.Desired, d.Timestamp)
 	}
+	reported = len(dst) - start
 	if d.Reported != nil {
 		dst = appendValue(dst, d.Reported, d.Timestamp)
 	}
-	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
+	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli)), desired, reported
 }
 
 func appendValue(dst []byte, v *Value, at int64) []byte {
@@ -62,10 +73,12 @@ func appendValue(dst []byte, v *Value, at int64) []byte {
 	if k != Object {
 		dst = binary.AppendVarint(dst, at-v.Stamp())
 	}
-	switch k {
-	case Bool:
+	switch {
+	case v.packed():
+		return v.appendMembers(dst, at)
+	case k == Bool:
 		return append(dst, byte(b2i(v.text == "true")))
-	case Number, String:
+	case k == Number, k == String:
 		return appendText(dst, v.text)
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(v.members)))
@@ -86,17 +99,17 @@ func appendText(dst []byte, s string) []byte {
 // promises of this package even when the checksum does. The error wraps
 // ErrCorrupt. The result shares one copy of record.
 func ParseRecord(record []byte) (*Document, error) {
-	if len(record) < len(recordMagic)+2+4 || string(record[:2]) != recordMagic {
+	if len(record) < len(recordMagic)+2+sumSize || string(record[:2]) != recordMagic {
 		return nil, fmt.Errorf("%w: not a record", ErrCorrupt)
 	}
 	if f := record[2]; f != recordFormat {
 		return nil, fmt.Errorf("%w: format %d, this version reads %d", ErrCorrupt, f, recordFormat)
 	}
-	body, sum := record[:len(record)-4], record[len(record)-4:]
+	body, sum := record[:len(record)-sumSize], record[len(record)-sumSize:]
 	if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(sum) {
 		return nil, fmt.Errorf("%w: checksum", ErrCorrupt)
 	}
-	r := recordReader{rest: string(body[4:]), unclaimed: len(body)}
+	r := recordReader{rest: string(body[4:])}
 	flags := body[3]
 	d := &Document{Deleted: flags&flagDeleted != 0}
 	d.Version, d.DesiredVersion, d.Timestamp = r.uvarint(), r.uvarint(), int64(r.uvarint())
@@ -113,11 +126,10 @@ func ParseRecord(record []byte) (*Document, error) {
 	return d, nil
 }
 
-// recordReader takes a record apart from the front. Once bad it yields zeros.
+// recordReader checks a record from the front. Once bad it yields zeros.
 type recordReader struct {
-	rest      string
-	bad       bool
-	unclaimed int // members there can still be: each takes a byte at least, which bounds what a bad count allocates
+	rest string
+	bad  bool
 }
 
 func (r *recordReader) uvarint() uint64 {
@@ -160,71 +172,61 @@ func (r *recordReader) text() string {
 	return s
 }
 
+// section reads desired or reported, which stays packed.
 func (r *recordReader) section(d *Document) *Value {
-	v := r.value(d.Timestamp, 0)
-	if v.Kind() != Object || d.Deleted {
+	if head := r.take(1); d.Deleted || head == "" || Kind(head[0]) != Object {
+		r.spoil()
+		return nil
+	}
+	members := r.rest
+	r.members(Object, d.Timestamp, 1)
+	v := newPacked(members[:len(members)-len(r.rest)], d.Timestamp)
+	if v.base() != d.Timestamp {
 		r.spoil()
 	}
 	return v
 }
 
-func (r *recordReader) value(at int64, level int) *Value {
+func (r *recordReader) value(at int64, level int) {
 	head := r.take(1)
 	if head == "" || level > MaxDepth {
 		r.spoil()
-		return nil
+		return
 	}
-	k, stamp := Kind(head[0]), int64(0)
+	k := Kind(head[0])
 	if k != Object {
-		stamp = at - r.varint()
-	}
-	var text string
-	var members []Member
-	switch k {
-	case Bool:
-		text = r.take(1)
-		if text != "\x00" && text != "\x01" {
+		if stamp := at - r.varint(); stamp<<kindBits>>kindBits != stamp {
 			r.spoil()
 		}
-		text = boolText(text == "\x01")
+	}
+	switch k {
+	case Bool:
+		if b := r.take(1); b != "\x00" && b != "\x01" {
+			r.spoil()
+		}
 	case Number:
-		if text = r.text(); !validNumber(text) {
+		if !validNumber(r.text()) {
 			r.spoil()
 		}
 	case String:
-		text = r.text()
+		r.text()
 	case Array, Object:
-		members = r.members(k, at, level+1)
+		r.members(k, at, level+1)
 	default: // a Null is never stored
 		r.spoil()
 	}
-	v := newValue(k, stamp, text, members)
-	if v.Stamp() != stamp {
-		r.spoil()
-	}
-	return v
 }
 
-func (r *recordReader) members(k Kind, at int64, level int) []Member {
-	n := r.uvarint()
-	if n > uint64(r.unclaimed) {
-		r.spoil()
-		return nil
-	}
-	r.unclaimed -= int(n)
-	members := make([]Member, n)
-	for i := range members {
-		if r.bad {
-			return nil
-		}
-		m := &members[i]
+func (r *recordReader) members(k Kind, at int64, level int) {
+	last := ""
+	for i, n := uint64(0), r.uvarint(); i < n && !r.bad; i++ {
 		if k == Object {
-			m.Key = r.text()
-			if i > 0 && members[i-1].Key >= m.Key {
+			key := r.text()
+			if i > 0 && last >= key {
 				r.spoil()
 			}
+			last = key
 		}
-		m.Value = r.value(at, level)
+		r.value(at, level)
 	}
-	return members
 }

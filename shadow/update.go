@@ -73,7 +73,7 @@ func quote(name string) string {
 // measure returns the levels of nesting of v itself, 0 for leaves and empty
 // containers, and whether a null lies in an array, or anywhere when inside one.
 func (v *Value) measure(inArray bool) (depth int, nullInArray bool) {
-	if len(v.members) == 0 {
+	if v = v.tree(); len(v.members) == 0 {
 		return 0, inArray && v.Kind() == Null
 	}
 	inArray = inArray || v.Kind() == Array

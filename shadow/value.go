@@ -23,10 +23,10 @@ const (
 // Value is one node of an immutable JSON tree; nil means absent. The members of
 // an Object are sorted by key in byte order and unique.
 //
-// One Value is kept per leaf of every hot shadow, so its size matters: kind and
-// stamp share a word, and scalars keep their text.
+// Its size matters, as there is one for every leaf at hand: kind and stamp share a
+// word, and scalars keep their text. An Object may be packed (see packed.go).
 type Value struct {
-	meta    uint64 // stamp, seconds since 1970, <<8 | Kind
+	meta    uint64 // stamp, seconds since 1970, <<8 | packed <<7 | Kind
 	text    string // Number: digits as written; String: decoded; Bool: true or false
 	members []Member
 }
@@ -48,13 +48,13 @@ func (v *Value) Kind() Kind {
 	if v == nil {
 		return Null
 	}
-	return Kind(v.meta & (1<<kindBits - 1))
+	return Kind(v.meta & (packedBit - 1))
 }
 
 // Stamp returns the second since 1970 at which a leaf was last written, 0 when
 // it never was. Objects have no stamp of their own. It holds ±2⁵⁵ seconds.
 func (v *Value) Stamp() int64 {
-	if v == nil {
+	if v == nil || v.packed() {
 		return 0
 	}
 	return int64(v.meta) >> kindBits
@@ -63,7 +63,7 @@ func (v *Value) Stamp() int64 {
 // Text returns a String decoded, a Number as written, a Bool as true or false,
 // and "" for everything else.
 func (v *Value) Text() string {
-	if v == nil {
+	if v == nil || v.packed() {
 		return ""
 	}
 	return v.text
@@ -74,6 +74,9 @@ func (v *Value) Len() int {
 	if v == nil {
 		return 0
 	}
+	if v.packed() {
+		return v.walk().left
+	}
 	return len(v.members)
 }
 
@@ -81,6 +84,9 @@ func (v *Value) Len() int {
 func (v *Value) Get(key string) *Value {
 	if v.Kind() != Object {
 		return nil
+	}
+	if v.packed() {
+		return v.get(key)
 	}
 	i, ok := slices.BinarySearchFunc(v.members, key, compareKey)
 	if !ok {
@@ -104,6 +110,14 @@ func (v *Value) At(keys ...string) *Value {
 func (v *Value) Members() iter.Seq2[string, *Value] {
 	return func(yield func(string, *Value) bool) {
 		if v == nil {
+			return
+		}
+		if v.packed() {
+			for c := v.walk(); c.left > 0; {
+				if !yield(c.next()) {
+					return
+				}
+			}
 			return
 		}
 		for _, m := range v.members {

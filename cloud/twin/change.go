@@ -75,7 +75,7 @@ func (s *Service) place(ctx context.Context, st *stripe, c change) error {
 		return s.confirm(ctx, e, c, err)
 	}
 	s.traced(ctx, &c, next)
-	record := next.AppendRecord(make([]byte, 0, next.StateBytes()*3/2+128))
+	record, next := next.Pack()
 	out := s.messages(c, previous, next, update)
 	if s.cfg.Replicas != nil {
 		out.notice = appendNotice(make([]byte, 0, 2*len(record)+256), c, previous, record, update)

@@ -160,7 +160,7 @@ func (s *Service) peek(ctx context.Context, key store.Key) (*shadow.Document, er
 	st := s.stripeOf(key.Thing)
 	st.mu.Lock()
 	e := st.shadows[key]
-	if e != nil && !e.failed.Load() && e.record == nil && !s.cfg.Shared {
+	if e != nil && !e.failed.Load() && !s.cfg.Shared {
 		defer st.mu.Unlock()
 		return e.committed.Load(), nil
 	}
