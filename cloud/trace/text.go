@@ -70,7 +70,7 @@ func planText(p schema.Plan, blockers []string) string {
 	var parts []string
 	for _, s := range p.Steps {
 		if s.Name != schema.StepPlan {
-			parts = append(parts, fmt.Sprintf("%s +%s", s.Name, s.After.Round(time.Millisecond)))
+			parts = append(parts, s.Name+" +"+offset(s.After))
 		}
 	}
 	t := strings.Join(parts, ", ")
@@ -84,6 +84,13 @@ func planText(p schema.Plan, blockers []string) string {
 		t += "waiting: " + strings.Join(blockers, "; ")
 	}
 	return t
+}
+
+func offset(d time.Duration) string {
+	if d < 10*time.Second {
+		return fmt.Sprintf("%dms", d.Milliseconds())
+	}
+	return d.Round(time.Second).String()
 }
 
 func faultText(f *schema.Fault) string {

@@ -138,6 +138,7 @@ func (l *Link) adopt(all ...state.Desired) error {
 		return err
 	}
 	var buried []string
+	now := l.cfg.Now() // rather than when the writing began: acknowledged is it only now
 	l.mu.Lock()
 	for _, d := range all {
 		r := l.replicas[d.Name]
@@ -153,7 +154,7 @@ func (l *Link) adopt(all ...state.Desired) error {
 			buried = append(buried, d.Name)
 		}
 		r.desired, r.version, r.desiredVersion = d.Value, d.Version, d.DesiredVersion
-		r.trace, r.at = d.Trace, d.At
+		r.trace, r.at = d.Trace, now
 		l.cfg.Log.Debug("change", "step", "persisted", "shadow", d.Name, "version", d.DesiredVersion, "deleted", d.Deleted, "trace", d.Trace)
 		r.deleted = d.Deleted && d.Name != ""
 		if d.Name == "" {

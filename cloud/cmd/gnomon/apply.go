@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"gnomon/cli/output"
 	"gnomon/cloud/cmd/gnomon/internal/client"
+	"gnomon/cloud/trace"
+	"gnomon/shadow/wire"
 )
 
 func applyCommand(o *options) *cobra.Command {
@@ -22,7 +25,10 @@ func applyCommand(o *options) *cobra.Command {
 		Short: "Make manifests what is desired",
 		Long: `Make manifests what is desired. FILE is a file, a directory or - for standard
 input; YAML or JSON, several documents in one file are fine. All manifests are
-checked by the cloud before the first is written.`,
+checked by the cloud before the first is written.
+
+All that is written has one W3C trace, the one in $TRACEPARENT or a new one:
+gnomon explain follows it to the node and back.`,
 		Example: `  gnomon apply -f site.yaml
   gnomon apply -f manifests/ --wait
   gnomon get app edge-1/web -o yaml | sed s/1.0/1.1/ | gnomon apply -f -`,
@@ -58,6 +64,12 @@ func must(err error) {
 	}
 }
 
+// appliedAs is what apply prints for programs.
+type appliedAs struct {
+	Items []*client.Resource `json:"items"`
+	Trace string             `json:"trace,omitempty"` // of what has changed
+}
+
 type applyRun struct {
 	list   []wanted
 	dryRun bool
@@ -69,6 +81,8 @@ func (s *session) apply(ctx context.Context, out, progress io.Writer, run applyR
 	if err != nil {
 		return err
 	}
+	s.Parent = trace.ParentOr(os.Getenv("TRACEPARENT"))
+	changed := false
 	var applied []*client.Resource
 	for i, w := range run.list {
 		r, err := s.put(ctx, w, run.dryRun)
@@ -82,6 +96,7 @@ func (s *session) apply(ctx context.Context, out, progress io.Writer, run applyR
 		case before[i].Version == r.Version:
 			what = "unchanged"
 		}
+		changed = changed || what != "unchanged" && !run.dryRun
 		if run.dryRun {
 			what += " (dry run)"
 		}
@@ -90,13 +105,20 @@ func (s *session) apply(ctx context.Context, out, progress io.Writer, run applyR
 			fmt.Fprintf(out, "%s %s (version %d)\n", w.Ref, what, r.Version)
 		}
 	}
+	id := ""
+	if changed {
+		id, _ = wire.TraceID(s.Parent)
+	}
+	if id != "" && s.format == output.Table {
+		fmt.Fprintf(out, "trace %s\n", id)
+	}
 	if run.wait > 0 && !run.dryRun {
 		if applied, err = s.converge(ctx, progress, run.list, run.wait); err != nil {
 			return err
 		}
 	}
 	if s.format != output.Table {
-		return output.Write(out, s.format, map[string]any{"items": applied})
+		return output.Write(out, s.format, appliedAs{applied, id})
 	}
 	return nil
 }

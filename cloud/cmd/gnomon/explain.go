@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -17,21 +18,44 @@ import (
 )
 
 func explainCommand(o *options) *cobra.Command {
-	return &cobra.Command{
-		Use:     "explain KIND NODE[/NAME]",
-		Short:   "Say why something has or has not converged",
-		Example: "  gnomon explain app edge-1/web",
+	var which following
+	c := &cobra.Command{
+		Use:   "explain KIND NODE[/NAME]",
+		Short: "Say why something has or has not converged, and follow one change of it",
+		Long: `Say why something has or has not converged, and what became of one change of
+it, step by step: written, committed, published, delivered (to a node: it is on
+its disk), planned, reported, converged; of a step that has not happened why, as
+far as that is known. It is the last change of what is desired, unless --trace or
+--version names another that the cloud still remembers.
+
+With --follow the steps are printed as they happen. The exit status is then 0
+once it has converged, 1 if it has failed for good or if a change that was named
+is superseded, and 6 if --for has passed.`,
+		Example: "  gnomon explain app edge-1/web\n  gnomon explain app edge-1/web --version 7\n  gnomon explain app edge-1/web --follow --for 5m -o json",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			s, ref, err := o.openRef(c, args)
 			if err != nil {
 				return err
 			}
+			if which.limit != 0 && !which.follow {
+				return &usageError{errors.New("--for goes with --follow")}
+			}
+			which.ref = ref
+			if which.follow {
+				return s.follow(c.Context(), c.OutOrStdout(), which)
+			}
 			ctx, cancel := s.limited(c.Context())
 			defer cancel()
-			return s.explain(ctx, c.OutOrStdout(), ref)
+			return s.explain(ctx, c.OutOrStdout(), which)
 		},
 	}
+	f := c.Flags()
+	f.StringVar(&which.trace, "trace", "", "the change with this trace: a trace id or a traceparent")
+	f.Uint64Var(&which.version, "version", 0, "the change that led to this version")
+	f.BoolVarP(&which.follow, "follow", "w", false, "print steps as they happen, until the change has converged or never will")
+	f.DurationVar(&which.limit, "for", 0, "follow for at most this long")
+	return c
 }
 
 func describeCommand(o *options) *cobra.Command {
@@ -70,6 +94,8 @@ func (o *options) openRef(c *cobra.Command, args []string) (*session, client.Ref
 }
 
 type explanation struct {
+	Change          *story        `json:"change"`
+	Position        string        `json:"position"`
 	Converged       bool          `json:"converged"`
 	Phase           string        `json:"phase"`
 	DesiredVersion  uint64        `json:"desiredVersion"`
@@ -87,8 +113,8 @@ type pendingPath struct {
 	Since time.Time       `json:"since"`
 }
 
-func (s *session) explain(ctx context.Context, w io.Writer, ref client.Ref) error {
-	raw, err := s.Raw(ctx, ref.Path()+"/explain")
+func (s *session) explain(ctx context.Context, w io.Writer, which following) error {
+	raw, err := s.Raw(ctx, which.path())
 	if err != nil {
 		return err
 	}
@@ -99,6 +125,15 @@ func (s *session) explain(ctx context.Context, w io.Writer, ref client.Ref) erro
 	if err := json.Unmarshal(raw, &e); err != nil {
 		return err
 	}
+	e.print(w, which.ref)
+	if e.Change != nil {
+		e.Change.print(w)
+	}
+	return nil
+}
+
+// print says how things are, but for the steps of a change.
+func (e *explanation) print(w io.Writer, ref client.Ref) {
 	fmt.Fprintf(w, "%s: %s\n", ref, e.Summary)
 	if e.Next != "" {
 		fmt.Fprintf(w, "  next      %s\n", e.Next)
@@ -113,7 +148,6 @@ func (s *session) explain(ctx context.Context, w io.Writer, ref client.Ref) erro
 	for _, p := range e.Pending {
 		fmt.Fprintf(w, "  pending   %s = %s, since %s\n", p.Path, p.Value, p.Since.Local().Format("2006-01-02 15:04:05"))
 	}
-	return nil
 }
 
 func (s *session) describe(ctx context.Context, w io.Writer, ref client.Ref) error {
@@ -124,7 +158,7 @@ func (s *session) describe(ctx context.Context, w io.Writer, ref client.Ref) err
 	if s.format != output.Table {
 		return output.Write(w, s.format, r)
 	}
-	if err := s.explain(ctx, w, ref); err != nil {
+	if err := s.explain(ctx, w, following{ref: ref}); err != nil {
 		return err
 	}
 	fmt.Fprintf(w, "  version   %d, changed %s\n", r.Version, age(r.Timestamp))

@@ -14,8 +14,10 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"gnomon/schema"
+	"gnomon/shadow/wire"
 )
 
 // maxAnswer bounds an answer: a full page of the largest documents.
@@ -25,6 +27,7 @@ const maxAnswer = 256 << 20
 type Client struct {
 	Server string // such as http://127.0.0.1:8080
 	HTTP   *http.Client
+	Parent string // W3C traceparent of what is written; "" = the server makes one for each
 }
 
 // Error is an answer that is no success.
@@ -183,6 +186,9 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte, out
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	if c.Parent != "" && method != http.MethodGet {
+		req.Header.Set(wire.TraceProperty, c.Parent)
+	}
 	resp, err := c.HTTP.Do(req)
 	if err != nil {
 		return c.unreachable(err)
@@ -239,6 +245,49 @@ type Event struct {
 // Events follows changes and hands each to f until ctx ends, f fails, or the
 // stream does. It returns the id to resume after.
 func (c *Client) Events(ctx context.Context, after string, query url.Values, f func(Event) error) (string, error) {
+	return c.follow(ctx, after, query, func(kind string, data []byte) error {
+		if kind != "updated" && kind != "deleted" {
+			return nil
+		}
+		var e Event
+		if err := json.Unmarshal(data, &e); err != nil {
+			return fmt.Errorf("event: %w", err)
+		}
+		return f(e)
+	})
+}
+
+// Step is a step of a change of a shadow.
+type Step struct {
+	ID      string    `json:"id,omitempty"`
+	Version uint64    `json:"version"`
+	Trace   string    `json:"trace,omitempty"`
+	Step    string    `json:"step"`
+	State   string    `json:"state,omitempty"` // in explanations
+	At      time.Time `json:"at,omitzero"`
+	Clock   string    `json:"clock,omitempty"`
+	After   *float64  `json:"after,omitempty"` // milliseconds
+	Text    string    `json:"text,omitempty"`
+}
+
+// Steps is Events for the steps of changes.
+func (c *Client) Steps(ctx context.Context, after string, query url.Values, f func(Step) error) (string, error) {
+	query = maps.Clone(query)
+	query.Set("kind", "trace")
+	return c.follow(ctx, after, query, func(kind string, data []byte) error {
+		if kind != "trace" {
+			return nil
+		}
+		var s Step
+		if err := json.Unmarshal(data, &s); err != nil {
+			return fmt.Errorf("step: %w", err)
+		}
+		return f(s)
+	})
+}
+
+// follow reads server-sent events.
+func (c *Client) follow(ctx context.Context, after string, query url.Values, f func(kind string, data []byte) error) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(c.Server, "/")+"/v1/events?"+query.Encode(), nil)
 	if err != nil {
 		return after, err
@@ -264,16 +313,12 @@ func (c *Client) Events(ctx context.Context, after string, query url.Values, f f
 			after = id
 		} else if k, ok := strings.CutPrefix(line, "event: "); ok {
 			kind = k
-		} else if data, ok := strings.CutPrefix(line, "data: "); ok && (kind == "updated" || kind == "deleted") {
-			var e Event
-			if err := json.Unmarshal([]byte(data), &e); err != nil {
-				return after, fmt.Errorf("event: %w", err)
-			}
-			if err := f(e); err != nil {
-				return after, err
-			}
 		} else if kind == "gone" {
 			return "", &Error{Status: http.StatusGone, Detail: "too slow for the events"}
+		} else if data, ok := strings.CutPrefix(line, "data: "); ok {
+			if err := f(kind, []byte(data)); err != nil {
+				return after, err
+			}
 		}
 	}
 	return after, lines.Err()
