@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -29,7 +30,7 @@ type Config struct {
 	Dir        string
 	FS         vfs.FS // default: the disk
 	CacheBytes int64  // block cache; default 16 MiB
-	MemTable   uint64 // write buffer, twice of which may be held; default 8 MiB
+	MemTable   uint64 // write buffer, twice of which may be held; default 32 MiB, taken as needed
 	Queue      int    // change sets waiting; default 4096
 	Log        *slog.Logger
 }
@@ -57,7 +58,7 @@ func Open(cfg Config) (*Store, error) {
 		cfg.CacheBytes = 16 << 20
 	}
 	if cfg.MemTable == 0 {
-		cfg.MemTable = 8 << 20
+		cfg.MemTable = 32 << 20
 	}
 	if cfg.Queue == 0 {
 		cfg.Queue = 4096
@@ -70,13 +71,15 @@ func Open(cfg Config) (*Store, error) {
 	}
 	cache := pebble.NewCache(cfg.CacheBytes)
 	defer cache.Unref()
-	db, err := pebble.Open(cfg.Dir, &pebble.Options{
+	options := &pebble.Options{
 		FS:                 cfg.FS,
 		Cache:              cache,
 		MemTableSize:       cfg.MemTable,
 		FormatMajorVersion: pebble.FormatNewest,
 		Logger:             logger{cfg.Log},
-	})
+	}
+	options.Experimental.ValueSeparationPolicy = keepApart
+	db, err := pebble.Open(cfg.Dir, options)
 	if err != nil {
 		return nil, explainOpen(cfg, err)
 	}
@@ -85,6 +88,18 @@ func Open(cfg Config) (*Store, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	return s, nil
+}
+
+// keepApart has compactions sort keys and leave records where they are: records
+// are what nearly every byte is of, and each is soon replaced.
+func keepApart() pebble.ValueSeparationPolicy {
+	return pebble.ValueSeparationPolicy{
+		Enabled:               true,
+		MinimumSize:           256,
+		MaxBlobReferenceDepth: 10,
+		RewriteMinimumAge:     time.Minute,
+		TargetGarbageRatio:    0.5, // so that replaced records take as much room as the others, at most
+	}
 }
 
 // explainOpen says what an operator can do about the usual failure.

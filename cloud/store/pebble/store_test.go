@@ -1,10 +1,12 @@
 package pebble
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -63,9 +65,10 @@ func TestPowerCut(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	for range 8 {
+	for i := range 8 {
 		fs := vfs.NewCrashableMem()
-		s := running(t, Config{Dir: "db", FS: fs})
+		s := running(t, Config{Dir: "db", FS: fs, MemTable: 64 << 10})
+		pad := strings.Repeat(" ", i%2*3000) // so that much is flushed and compacted, and kept apart
 		var mu sync.Mutex
 		acked := map[string]int{}
 		var wg sync.WaitGroup
@@ -79,7 +82,7 @@ func TestPowerCut(t *testing.T) {
 				for i := range writes {
 					thing := fmt.Sprintf("t%d", w)
 					done := make(chan error, 1)
-					record := store.Record{Key: store.Key{Thing: thing}, Data: fmt.Appendf(nil, "%d", i)}
+					record := store.Record{Key: store.Key{Thing: thing}, Data: fmt.Appendf(nil, "%d%s", i, pad)}
 					if err := s.Submit(context.Background(), []store.Record{record}, func(err error) { done <- err }); err != nil {
 						t.Error(err)
 						return
@@ -102,6 +105,46 @@ func TestPowerCut(t *testing.T) {
 		}
 		wg.Wait()
 		checkAfterCut(t, clone, promised)
+	}
+}
+
+// Large records outlive flushes, compactions and a restart where they are kept,
+// which is apart from their keys.
+func TestLargeRecords(t *testing.T) {
+	fs := vfs.NewMem()
+	const things, rounds = 50, 40
+	record := func(thing, round int) []byte {
+		return bytes.Repeat(fmt.Appendf(nil, "%d in round %d;", thing, round), 100+thing)
+	}
+	t.Run("write", func(t *testing.T) {
+		s := running(t, Config{Dir: "db", FS: fs, MemTable: 64 << 10})
+		for round := range rounds {
+			for thing := range things {
+				done := make(chan error, 1)
+				if err := s.Submit(t.Context(), []store.Record{{Key: store.Key{Thing: fmt.Sprint(thing)}, Data: record(thing, round)}}, func(err error) { done <- err }); err != nil {
+					t.Fatal(err)
+				}
+				if err := <-done; err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := s.db.Compact(t.Context(), []byte("a"), []byte("z"), false); err != nil {
+			t.Fatal(err)
+		}
+	})
+	names, err := fs.List("db")
+	if err != nil || !slices.ContainsFunc(names, func(name string) bool { return strings.HasSuffix(name, ".blob") }) {
+		t.Errorf("nothing is kept apart: %v, %v", names, err)
+	}
+	s := running(t, Config{Dir: "db", FS: fs})
+	for thing := range things {
+		if data, err := s.Load(t.Context(), store.Key{Thing: fmt.Sprint(thing)}); err != nil || !bytes.Equal(data, record(thing, rounds-1)) {
+			t.Errorf("thing %d: %.40q, %v", thing, data, err)
+		}
+	}
+	if all, err := s.Scan(t.Context(), store.Key{}, 1000); err != nil || len(all) != things {
+		t.Errorf("%d records, %v", len(all), err)
 	}
 }
 
