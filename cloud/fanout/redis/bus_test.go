@@ -218,3 +218,24 @@ func TestSecure(t *testing.T) {
 		}
 	}
 }
+
+// A subscription follows its channel to the server that its slot has moved to,
+// and says that something may have been lost; the other channels don't notice.
+func TestChannelMoves(t *testing.T) {
+	cluster := redistest.StartCluster(t)
+	b, e := listening(t, cluster.URL("g"))
+	say(t, b, e, "up")
+	for round := range 3 {
+		slot := cluster.Slot(b.channels[5])
+		from := cluster.Owner(slot)
+		var to *redistest.Server
+		for _, m := range cluster.Masters() {
+			if m != from {
+				to = m
+			}
+		}
+		cluster.Move(slot, to, func() { say(t, b, e, fmt.Sprint("half way ", round)) })
+		say(t, b, e, fmt.Sprint("moved ", round))
+		e.await(t, "one loss, of that channel", func() bool { return e.lost == round+1 })
+	}
+}

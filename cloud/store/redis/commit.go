@@ -39,6 +39,17 @@ type committer struct {
 	waited time.Time // when a group was last tried again
 }
 
+// moveFor is how long a change is tried again whose keys lie apart because their
+// slot is being moved. It takes milliseconds, and if it should hang, others don't
+// wait for it.
+const moveFor = 100 * time.Millisecond
+
+// isMoving tells that a slot is being moved.
+func isMoving(err error) bool {
+	var reply goredis.Error
+	return errors.As(err, &reply) && strings.HasPrefix(reply.Error(), "TRYAGAIN")
+}
+
 // Run commits what is submitted until ctx ends, then what is still queued, so
 // that everything accepted is answered.
 func (s *Store) Run(ctx context.Context) error {
@@ -105,17 +116,21 @@ func (s *committer) commit(ctx context.Context, group []*change) {
 	if time.Since(s.waited) < rest {
 		deadline = time.Now() // one attempt: things on other servers are waiting
 	}
-	asked, tried := len(open), 0
+	began, asked, tried := time.Now(), len(open), 0
 	var failure error
 	for pause := 2 * time.Millisecond; len(open) > 0; pause = min(2*pause, 200*time.Millisecond) {
 		open, failure = s.attempt(detached, open)
 		if failure != nil {
 			s.relocate(detached)
 		}
-		if tried++; tried > 1 {
+		if len(open) == 0 || ctx.Err() != nil {
+			break
+		}
+		moving := isMoving(failure)
+		if tried++; tried > 1 && !moving {
 			s.waited = time.Now()
 		}
-		if len(open) == 0 || ctx.Err() != nil || time.Now().After(deadline) {
+		if !moving && time.Now().After(deadline) || moving && time.Since(began) > moveFor {
 			break
 		}
 		timer := time.NewTimer(pause)
@@ -188,12 +203,14 @@ func (s *Store) attempt(ctx context.Context, group []*change) (again []*change, 
 			if last {
 				continue
 			}
-			failure = c.err
+			if failure == nil || isMoving(failure) {
+				failure = c.err
+			}
 			held[c.thing] = true
 		}
 		if held[c.thing] {
 			c.unsure = c.unsure || c.outcome == wrote
-			if c.outcome != failed {
+			if c.err == nil {
 				c.err = failure
 			}
 			again = append(again, c)

@@ -36,7 +36,7 @@ func (s *Store) checkServers(ctx context.Context) error {
 		defer mu.Unlock()
 		if !said[text] {
 			said[text] = true
-			s.log.Log(ctx, level, text, "version", d.version, "appendonly", d.appendOnly, "appendfsync", d.fsync,
+			s.log.Log(ctx, level, "redis acknowledges", "means", text, "version", d.version, "appendonly", d.appendOnly, "appendfsync", d.fsync,
 				"maxmemory-policy", d.policy, "min-replicas-to-write", d.replicas, "min-replicas-max-lag", d.replicaLag)
 		}
 		return nil
