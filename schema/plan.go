@@ -17,16 +17,16 @@ const PlanMember = "plan"
 // its observedVersion: {"version":7,"trace":"4bf9…","at":"…","steps":{"plan":0,"start":15}}.
 // A step that is repeated has the time of its last beginning.
 type Plan struct {
-	Version uint64
-	Trace   string     // id of the write's trace; "" when it isn't known
-	At      time.Time  // the desired section was on the edge's disk, by the edge's clock, to the millisecond
-	Steps   []PlanStep // in the order of their beginning; at most MaxPlanSteps
+	Version uint64     `json:"version"`
+	Trace   string     `json:"trace,omitempty"` // id of the write's trace; "" when it isn't known
+	At      time.Time  `json:"at,omitzero"`     // the desired section was on the edge's disk, by the edge's clock, to the millisecond
+	Steps   []PlanStep `json:"steps,omitempty"` // in the order of their beginning; at most MaxPlanSteps
 }
 
 // PlanStep is one step and how long after Plan.At it began, in whole milliseconds.
 type PlanStep struct {
-	Name  string
-	After time.Duration
+	Name  string   `json:"name"`
+	After Duration `json:"after"`
 }
 
 // The steps that are no step of an application: the plan itself was made, and
@@ -46,7 +46,7 @@ const (
 // beginning. The receiver stays as it is.
 func (p Plan) With(name string, now time.Time) Plan {
 	steps := slices.DeleteFunc(slices.Clone(p.Steps), func(s PlanStep) bool { return s.Name == name })
-	p.Steps = append(steps, PlanStep{name, max(0, now.Sub(p.At)).Truncate(time.Millisecond)})
+	p.Steps = append(steps, PlanStep{name, Duration(max(0, now.Sub(p.At)).Truncate(time.Millisecond))})
 	return p
 }
 
@@ -64,7 +64,7 @@ func (p Plan) Value() *shadow.Value {
 	}
 	steps := make([]shadow.Member, 0, len(p.Steps))
 	for _, s := range p.Steps {
-		steps = append(steps, shadow.Member{Key: s.Name, Value: shadow.Int(s.After.Milliseconds())})
+		steps = append(steps, shadow.Member{Key: s.Name, Value: shadow.Int(s.After.D().Milliseconds())})
 	}
 	return shadow.NewObject(append(members, shadow.Member{Key: "steps", Value: shadow.NewObject(steps...)})...)
 }
@@ -90,7 +90,7 @@ func PlanOf(reported *shadow.Value) (p Plan, ok bool) {
 		if len(p.Steps) == MaxPlanSteps {
 			break
 		}
-		p.Steps = append(p.Steps, PlanStep{name, time.Duration(ms) * time.Millisecond})
+		p.Steps = append(p.Steps, PlanStep{name, Duration(time.Duration(ms) * time.Millisecond)})
 	}
 	slices.SortStableFunc(p.Steps, func(a, b PlanStep) int {
 		return cmp.Or(cmp.Compare(a.After, b.After), cmp.Compare(stepOrder(a.Name), stepOrder(b.Name)))

@@ -41,7 +41,7 @@ func TestPlanOf(t *testing.T) {
 		`{"version":3}`: {Version: 3},
 		`{"version":3,"trace":"no","at":7,"steps":[1]}`: {Version: 3},
 		`{"version":3,"trace":"` + traceID + `","steps":{"start":15,"plan":1,"stop":1,"x":-1,"y":1.5,"z":"1","aaaaaaaaaaaaaaaaaaaaaaaa":1,"w":99999999999999999}}`: {
-			Version: 3, Trace: traceID, Steps: []schema.PlanStep{{"plan", time.Millisecond}, {"stop", time.Millisecond}, {"start", 15 * time.Millisecond}}},
+			Version: 3, Trace: traceID, Steps: []schema.PlanStep{{"plan", schema.Duration(time.Millisecond)}, {"stop", schema.Duration(time.Millisecond)}, {"start", schema.Duration(15 * time.Millisecond)}}},
 		`{}`: {}, `{"version":"3"}`: {}, `[]`: {}, `7`: {},
 	} {
 		v, err := shadow.Parse([]byte(`{"plan":`+text+`}`), shadow.DefaultLimits)

@@ -277,6 +277,27 @@ func TestDelivered_WithTheSyncAfterAGap(t *testing.T) {
 	}
 }
 
+// A report may overtake the acknowledgement. Then the change was on the disk at
+// the latest when that came.
+func TestDelivered_OvertakenByTheReport(t *testing.T) {
+	w := newWorld(t, Config{})
+	w.listeners = 1
+	w.update(parentA, desired)
+	w.pass(time.Millisecond)
+	w.update("", `{"state":{"reported":{"phase":"running","observedVersion":1,"mode":"host","run":{"command":["/x"]},"plan":{"version":1,"steps":{"plan":0}}}}}`)
+	w.pass(time.Second)
+	if !w.log.Expects() {
+		t.Error("what has converged unacknowledged isn't listened for")
+	}
+	w.acknowledge("edge-1")
+	if s := w.story(Question{}).Steps[3]; s.State != Done || *s.After != 3 {
+		t.Errorf("%+v", s)
+	}
+	if w.log.Expects() {
+		t.Error("acknowledgements are listened for though nothing is waited for")
+	}
+}
+
 func TestStory_Failed(t *testing.T) {
 	w := newWorld(t, Config{})
 	w.update(parentA, desired)

@@ -205,6 +205,11 @@ func (l *Log) deliver(c *change, client string, persisted, again bool, at time.T
 	default:
 		return false
 	}
+	for _, later := range []time.Time{c.planned, c.reported} {
+		if persisted && !later.IsZero() && at.After(later) {
+			at = later // the report overtook the acknowledgement, and proves as much
+		}
+	}
 	l.count(c, -1)
 	c.delivered, c.client, c.persisted = at, clip(client), persisted
 	l.count(c, 1)

@@ -178,7 +178,7 @@ func (t *teller) plannedStep() {
 	case t.planned && t.plannedAt().IsZero():
 		s := Step{Name: StepPlanned, State: Done, At: t.plan.At, Clock: ClockNode, Text: t.planText()}
 		if len(t.plan.Steps) > 0 && !s.At.IsZero() {
-			s.At = s.At.Add(t.plan.Steps[0].After)
+			s.At = s.At.Add(t.plan.Steps[0].After.D())
 		}
 		t.other(s)
 	case t.planned:
@@ -210,7 +210,7 @@ func (t *teller) plannedAt() time.Time {
 	if c.delivered.IsZero() || len(t.plan.Steps) == 0 {
 		return c.planned
 	}
-	at := c.delivered.Add(t.plan.Steps[0].After)
+	at := c.delivered.Add(t.plan.Steps[0].After.D())
 	if at.After(c.planned) {
 		return c.planned
 	}

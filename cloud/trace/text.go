@@ -70,7 +70,7 @@ func planText(p schema.Plan, blockers []string) string {
 	var parts []string
 	for _, s := range p.Steps {
 		if s.Name != schema.StepPlan {
-			parts = append(parts, s.Name+" +"+offset(s.After))
+			parts = append(parts, s.Name+" +"+offset(s.After.D()))
 		}
 	}
 	t := strings.Join(parts, ", ")

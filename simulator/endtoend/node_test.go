@@ -37,10 +37,11 @@ type status struct {
 		Counters  map[string]int64 `json:"counters"`
 	} `json:"link"`
 	Applications []struct {
-		Name            string `json:"name"`
-		Phase           string `json:"phase"`
-		PID             int    `json:"pid"`
-		ObservedVersion uint64 `json:"observedVersion"`
+		Name            string                 `json:"name"`
+		Phase           string                 `json:"phase"`
+		PID             int                    `json:"pid"`
+		ObservedVersion uint64                 `json:"observedVersion"`
+		Plan            struct{ Trace string } `json:"plan"`
 	} `json:"applications"`
 	Policies []struct {
 		Name    string `json:"name"`
