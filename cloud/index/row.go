@@ -94,7 +94,10 @@ func (r *row) name() string {
 func (r *row) key() store.Key { return store.Key{Thing: r.thing.name, Shadow: r.shadow.Value()} }
 
 func (r *row) compare(k store.Key) int {
-	return cmp.Or(cmp.Compare(r.thing.name, k.Thing), cmp.Compare(r.shadow.Value(), k.Shadow))
+	if c := strings.Compare(r.thing.name, k.Thing); c != 0 {
+		return c
+	}
+	return strings.Compare(r.shadow.Value(), k.Shadow)
 }
 
 // facts is what a document says that the index keeps.

@@ -24,8 +24,9 @@ func (r *rows) find(k store.Key) (b, i int, found bool) {
 	if len(r.blocks) == 0 {
 		return 0, 0, false
 	}
-	i, found = slices.BinarySearchFunc(r.blocks[b], k, func(x row, k store.Key) int { return x.compare(k) })
-	return b, i, found
+	block := r.blocks[b]
+	i = sort.Search(len(block), func(i int) bool { return block[i].compare(k) >= 0 }) // slices would copy every row it looks at
+	return b, i, i < len(block) && block[i].compare(k) == 0
 }
 
 // thingAt returns the thing that a new row at a place belongs to: that of a
