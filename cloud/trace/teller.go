@@ -166,6 +166,8 @@ func (t *teller) absent() string {
 		return "nobody has acknowledged it"
 	case t.c != nil && t.c.Sent.listeners() > 0:
 		return "who listens does so at quality of service 0, which acknowledges nothing"
+	case t.log.cfg.Listeners == nil:
+		return "nothing of it has been heard; only the MQTT broker knows who is connected to it"
 	default:
 		return fmt.Sprintf("%s has not been connected since this server started at %s", thing, t.log.began.UTC().Format(time.RFC3339))
 	}

@@ -29,6 +29,8 @@ type change struct {
 	// runs on the committer's goroutine or on that of a retry.
 	done func(*shadow.Document, error)
 
+	published bool // by another replica, to its clients and ours
+
 	order    uint64 // of arrival, among the changes of its shadow
 	attempts int    // so far lost to other writers
 }

@@ -35,6 +35,9 @@ func (s *Service) messages(c change, previous, next *shadow.Document, u *shadow.
 	delta := next.Delta()
 	out := outgoing{event: eventOf(c.key, next, u, delta)}
 	for _, plain := range [...]bool{false, true} {
+		if c.published {
+			break
+		}
 		t := wire.Topic{Thing: c.key.Thing, Shadow: c.key.Shadow, Op: wire.OpUpdate, Plain: plain}
 		answered := c.request == nil || c.request.Plain == plain
 		if next.Deleted {

@@ -138,14 +138,15 @@ func sectionOf(patch []byte, present, whole bool) (shadow.Section, error) {
 	return s, err
 }
 
-// Deliver tells this process's clients and watchers of a change that another one
-// committed. Changes of one shadow come in the order of their versions, but for
+// Deliver tells this process's clients, unless the other one reaches them, and
+// watchers of a change that another one committed. Changes of one shadow come in the order of their versions, but for
 // those that two processes committed at about the same time.
 func (s *Service) Deliver(notice []byte) error {
 	n, err := parseNotice(notice)
 	if err != nil {
 		return err
 	}
+	n.c.published = s.cfg.ReachesAll
 	out := s.messages(n.c, n.previous, n.next, n.update)
 	if out.change != nil {
 		out.change.By, out.change.Remote = n.by, true

@@ -108,6 +108,25 @@ func TestNoticesSayItAll(t *testing.T) {
 	}
 }
 
+// Where all replicas publish through one broker, only the one that committed a
+// change does; the watchers of the others hear of it all the same.
+func TestNoticesArePublishedOnce(t *testing.T) {
+	all := replicas(t, 2)
+	all[0].cfg.Replicas = direct{t, &all[1]}
+	all[1].cfg.ReachesAll = true
+	w, err := all[1].Watch(op, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all[0].must(t, key("t", "s"), `{"state":{"desired":{"i":1}}}`)
+	if e, err := w.Next(t.Context()); err != nil || e.Thing != "t" || e.Version != 1 {
+		t.Errorf("event %+v, %v", e, err)
+	}
+	if len(all[0].out.sent) == 0 || len(all[1].out.sent) != 0 {
+		t.Errorf("%d messages of the one that committed, %d of the other", len(all[0].out.sent), len(all[1].out.sent))
+	}
+}
+
 // A replica that hears of another's change builds on it without a conflict.
 func TestNoticesKeepHeadsCurrent(t *testing.T) {
 	all := replicas(t, 2)

@@ -29,6 +29,7 @@ type Config struct {
 	Shared     bool     // other processes write to Store, too
 	Replicas   Replicas // the other processes; nil: there are none
 	Publisher  Publisher
+	ReachesAll bool             // Publisher reaches the clients of all replicas: what another one committed, that one has published
 	Now        func() time.Time // default time.Now
 	Limits     shadow.Limits    // default shadow.DefaultLimits
 	CacheCount int              // documents kept parsed; default 100,000

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +19,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"gnomon/cli/settings"
-	"gnomon/cloud/broker"
 	"gnomon/cloud/fanout"
 	"gnomon/cloud/index"
 	"gnomon/cloud/rest"
@@ -38,6 +38,7 @@ type cloudConfig struct {
 	StateLimit int // bytes of one shadow's state
 	DepthLimit int // levels of one shadow's state
 	CacheMiB   int // documents kept parsed
+	External   externalConfig
 }
 
 func defaultCloudConfig() cloudConfig {
@@ -59,12 +60,12 @@ func cloudCommand() *cobra.Command {
 
 Every flag can also be given in the environment (GNOMON_HTTP for --http) or in
 a YAML file (--config); flags win over the environment, that over the file.`,
-		Example: "  gnomon cloud --dev --data ./data",
+		Example: "  gnomon cloud --dev --data ./data\n  gnomon cloud --dev --data ./data --broker mqtt://127.0.0.1:1883",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			err := settings.Fill(c.Flags(), file)
 			if err == nil {
-				err = cfg.validate()
+				err = cmp.Or(cfg.validate(), cfg.External.validate(c.Flags()))
 			}
 			if err != nil {
 				return &usageError{err}
@@ -78,6 +79,7 @@ a YAML file (--config); flags win over the environment, that over the file.`,
 	cfg.Shared.register(f)
 	f.StringVar(&cfg.HTTP, "http", cfg.HTTP, "address of the HTTP API")
 	f.StringVar(&cfg.MQTT, "mqtt", cfg.MQTT, "address of the MQTT broker")
+	cfg.External.register(f)
 	f.StringVar(&cfg.LogFormat, "log-format", cfg.LogFormat, "text or json")
 	f.StringVar(&cfg.LogLevel, "log-level", cfg.LogLevel, "debug, info, warn or error")
 	f.IntVar(&cfg.StateLimit, "state-limit", cfg.StateLimit, "bytes of one shadow's state")
@@ -138,36 +140,35 @@ func (cfg *cloudConfig) run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	mqtt, err := broker.New(broker.Config{Address: cfg.MQTT, MaxPacket: max(256<<10, 4*cfg.StateLimit), Log: log, Metrics: metrics})
+	mqtt, err := cfg.openMessaging(log, metrics)
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
-	traces, err := newTraces(mqtt, others, log)
-	if err != nil {
-		return errors.Join(err, db.Close())
-	}
+	traces := newTraces(mqtt, others, log)
 	search := index.Config{Store: db, Log: log, Metrics: metrics}
 	var shadows *twin.Service
 	if others != nil {
 		search.Refresh, search.Repaired = refresh, func() { shadows.MissedNotices() }
 	}
 	found := index.New(search)
-	shadows, err = twin.New(twin.Config{Store: db, Shared: others != nil, Replicas: replicasOf(others), Committed: found.Committed, Publisher: mqtt, Traces: traces, Limits: limits, CacheBytes: cfg.CacheMiB << 20, CacheCount: math.MaxInt32, Log: log, Metrics: metrics})
+	shadows, err = twin.New(twin.Config{Store: db, Shared: others != nil, Replicas: replicasOf(others), Committed: found.Committed, Publisher: mqtt.publisher, ReachesAll: mqtt.reachesAll, Traces: traces, Limits: limits, CacheBytes: cfg.CacheMiB << 20, CacheCount: math.MaxInt32, Log: log, Metrics: metrics})
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
-	if err := join(others, mqtt, local{shadows, found}, traces); err != nil {
+	if others != nil {
+		others.SetWords(traces)
+	}
+	if err := mqtt.join(others, local{shadows, found}, traces); err != nil {
 		return errors.Join(err, db.Close())
 	}
-	mqtt.SetShadows(shadows)
 	found.SetDocuments(shadows)
-	api := rest.New(rest.Config{Address: cfg.HTTP, Shadows: shadows, Topics: mqtt, Index: found, Traces: traces, Ready: readiness(db, others, found), Limits: limits, Export: exporter(db, log), Local: cfg.Dev, Log: log, Metrics: metrics})
+	api := rest.New(rest.Config{Address: cfg.HTTP, Shadows: shadows, Topics: mqtt.topics, Index: found, Traces: traces, Ready: readiness(db, others, found, mqtt), Limits: limits, Export: exporter(db, log), Local: cfg.Dev, Log: log, Metrics: metrics})
 	return cfg.serve(ctx, log, parts{db, mqtt, api, found, others})
 }
 
 type parts struct {
 	db     database
-	mqtt   *broker.Broker
+	mqtt   *messaging
 	api    *rest.Server
 	find   *index.Index
 	others *fanout.Fanout // nil: there are none
@@ -179,11 +180,11 @@ func (cfg *cloudConfig) serve(ctx context.Context, log *slog.Logger, p parts) er
 	if err != nil {
 		return errors.Join(err, p.db.Close())
 	}
-	mqttAddr, err := p.mqtt.Listen()
+	mqttAddr, err := p.mqtt.listen()
 	if err != nil {
 		return errors.Join(err, p.api.Close(), p.db.Close())
 	}
-	log.Info("gnomon cloud", "version", version, "http", httpAddr.String(), "mqtt", mqttAddr.String(), "data", cfg.Data)
+	log.Info("gnomon cloud", "version", version, "http", httpAddr.String(), "mqtt", mqttAddr, "data", cfg.Data)
 	// The store commits until everything that submits to it has ended.
 	storeCtx, stopStore := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopStore()
@@ -192,7 +193,7 @@ func (cfg *cloudConfig) serve(ctx context.Context, log *slog.Logger, p parts) er
 	told := tell(ctx, p.others)
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.api.Run(gctx) })
-	g.Go(func() error { return p.mqtt.Run(gctx) })
+	g.Go(func() error { return p.mqtt.run(gctx) })
 	g.Go(func() error { return p.search(gctx) })
 	started := time.Now()
 	err = g.Wait()

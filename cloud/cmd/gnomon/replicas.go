@@ -9,7 +9,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"gnomon/cloud/broker"
 	"gnomon/cloud/fanout"
 	fanoutredis "gnomon/cloud/fanout/redis"
 	"gnomon/cloud/index"
@@ -80,13 +79,13 @@ func (l local) Deliver(notice []byte) error { return l.shadows.Deliver(notice) }
 func (l local) MissedNotices() { l.found.Missed() }
 
 // readiness says what a cloud still lacks, each in a line.
-func readiness(db database, others *fanout.Fanout, found *index.Index) func() error {
+func readiness(db database, others *fanout.Fanout, found *index.Index, mqtt *messaging) func() error {
 	return func() error {
 		var deaf error
 		if others != nil {
 			deaf = others.Ready()
 		}
-		return errors.Join(db.Err(), deaf, found.Ready())
+		return errors.Join(db.Err(), deaf, found.Ready(), mqtt.ready())
 	}
 }
 
@@ -99,25 +98,14 @@ func (p *parts) search(ctx context.Context) error {
 	return p.find.Run(ctx)
 }
 
-// join makes a broker and its shadow service one of several.
-func join(others *fanout.Fanout, mqtt *broker.Broker, here local, traces *trace.Log) error {
-	if others == nil {
-		return nil
-	}
-	others.SetLocal(here, mqtt.TakeOver)
-	others.SetWords(traces)
-	return mqtt.Announce(others.Connected)
-}
-
-// newTraces returns what remembers recent changes, as the broker sees them
+// newTraces returns what remembers recent changes, as the messaging sees them
 // delivered and the other replicas tell of theirs.
-func newTraces(mqtt *broker.Broker, others *fanout.Fanout, log *slog.Logger) (*trace.Log, error) {
-	cfg := trace.Config{Listeners: mqtt.Listeners, Log: log}
+func newTraces(mqtt *messaging, others *fanout.Fanout, log *slog.Logger) *trace.Log {
+	cfg := trace.Config{Listeners: mqtt.listeners, Log: log}
 	if others != nil {
 		cfg.Tell = others.Tell
 	}
-	traces := trace.New(cfg)
-	return traces, mqtt.Follow(traces)
+	return trace.New(cfg)
 }
 
 // tell runs the fan-out until the function it returns is called, which is when

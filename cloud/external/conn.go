@@ -1,0 +1,86 @@
+package external
+
+import (
+	"net"
+	"sync"
+	"time"
+)
+
+// conn sends each packet in one piece, which the library writes in parts while
+// it holds the lock; bounds writes in time; remembers how the broker began to
+// answer; and tells that it was closed.
+type conn struct {
+	net.Conn
+	timeout time.Duration
+
+	mu      sync.Mutex
+	out     []byte
+	packing bool
+
+	began []byte // the first bytes from the broker; the reader's
+	once  sync.Once
+	gone  chan struct{}
+}
+
+func newConn(nc net.Conn, timeout time.Duration) *conn {
+	return &conn{Conn: nc, timeout: timeout, gone: make(chan struct{})}
+}
+
+// Lock begins a packet.
+func (c *conn) Lock() {
+	c.mu.Lock()
+	c.packing = true
+}
+
+// Unlock sends the packet. A failure closes the connection, which the reader
+// finds out.
+func (c *conn) Unlock() {
+	defer c.mu.Unlock()
+	c.packing = false
+	err := c.flush(c.out)
+	if c.out = c.out[:0]; cap(c.out) > 64<<10 {
+		c.out = nil
+	}
+	if err != nil {
+		c.Close()
+	}
+}
+
+func (c *conn) Write(p []byte) (int, error) {
+	if c.packing { // by the holder of mu
+		c.out = append(c.out, p...)
+		return len(p), nil
+	}
+	return len(p), c.flush(p)
+}
+
+func (c *conn) flush(p []byte) error {
+	if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
+		return err
+	}
+	_, err := c.Conn.Write(p)
+	return err
+}
+
+// handshake is how many bytes are remembered of what the broker says first.
+const handshake = 4
+
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if more := handshake - len(c.began); more > 0 {
+		c.began = append(c.began, p[:min(n, more)]...)
+	}
+	return n, err
+}
+
+// Close closes the connection once.
+func (c *conn) Close() (err error) {
+	c.once.Do(func() {
+		close(c.gone)
+		err = c.Conn.Close()
+	})
+	return err
+}
+
+// old tells whether the broker's answer was a CONNACK of MQTT 3.1.1.
+func (c *conn) old() bool { return len(c.began) >= 2 && c.began[0] == 0x20 && c.began[1] == 2 }
