@@ -63,6 +63,7 @@ type MatchInput struct {
 	// The middleware looks at it.
 	IdempotencyKey string `header:"Idempotency-Key" maxLength:"255" doc:"the same request under the same key is done once and answered the same for 24 hours; another request under it is refused with 422. What is kept is bounded, and lost when the server ends"`
 
+	Parent      string `header:"traceparent" doc:"W3C Trace Context, under which the change is followed (see explain); the answer has the same header, with a new one if this isn't one"`
 	ContentType string `header:"Content-Type" hidden:"true"`
 }
 

@@ -141,6 +141,8 @@ func (t *teller) delivered() {
 		t.other(Step{Name: StepDelivered, State: Unknown, Text: t.absent()})
 	case !t.typed && !c.reported.IsZero():
 		t.other(Step{Name: StepDelivered, State: Unknown, Text: "nobody has acknowledged it"})
+	case !c.Sent.Known:
+		t.other(Step{Name: StepDelivered, State: Unknown, Text: "acknowledgements don't come here"})
 	default:
 		t.missing(StepDelivered, t.absent())
 	}
