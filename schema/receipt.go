@@ -1,10 +1,6 @@
 package schema
 
-import (
-	"strings"
-
-	"gnomon/shadow"
-)
+import "gnomon/shadow"
 
 // ReceiptStatus is what became of one desired value.
 type ReceiptStatus string
@@ -15,6 +11,9 @@ const (
 	ReceiptApplied  ReceiptStatus = "applied"  // the device reports this very value
 	ReceiptFailed   ReceiptStatus = "failed"   // tried, in vain so far or for good: see Retryable
 	ReceiptRejected ReceiptStatus = "rejected" // the edge will not try it
+
+	// Only of earlier versions, see ReceiptsAt: a later one asks for something else.
+	ReceiptSuperseded ReceiptStatus = "superseded"
 )
 
 // Receipt is the proof of what became of one desired value. For plain devices
@@ -31,6 +30,38 @@ type Receipt struct {
 	Code      string        `json:"code,omitempty"`
 	Message   string        `json:"message,omitempty"`
 	Retryable bool          `json:"retryable,omitempty"`
+
+	SupersededBy uint64 `json:"supersededBy,omitempty"` // the version that asks for something else
+}
+
+// Written is one value that an earlier version of desired wrote.
+type Written struct {
+	Path         string
+	Value        *shadow.Value
+	Asked        int64  // second since 1970; 0: not known
+	SupersededBy uint64 // the first version since that asks for something else there; 0: none
+}
+
+// ReceiptsAt returns the receipts of what an earlier version wrote: superseded
+// where that isn't what is asked for any more, else as ReceiptsOf the document of
+// now has it.
+func ReceiptsAt(shadowName string, now *shadow.Document, written []Written) []Receipt {
+	current := make(map[string]Receipt)
+	for _, r := range ReceiptsOf(shadowName, now) {
+		current[r.Path] = r
+	}
+	out := make([]Receipt, 0, len(written))
+	for _, w := range written {
+		r, there := current[w.Path]
+		switch {
+		case w.SupersededBy > 0 || !there:
+			r = Receipt{Path: w.Path, Value: w.Value, Status: ReceiptSuperseded, Asked: w.Asked, SupersededBy: w.SupersededBy}
+		case w.Asked > 0:
+			r.Asked = w.Asked
+		}
+		out = append(out, r)
+	}
+	return out
 }
 
 // Codes of faults that the edge finds before it tries anything.
@@ -53,7 +84,9 @@ func ReceiptsOf(shadowName string, d *shadow.Document) []Receipt {
 			r.attempts = int(n)
 		}
 	}
-	r.add("", d.Desired, d.Reported)
+	for key, v := range d.Desired.Members() {
+		r.add(shadow.RootPath(key), v, d.Reported.Get(key))
+	}
 	return r.all
 }
 
@@ -66,17 +99,10 @@ type receipts struct {
 }
 
 func (r *receipts) add(path string, desired, reported *shadow.Value) {
-	if desired.Kind() == shadow.Object && (desired.Len() > 0 || path == "") {
+	if desired.Kind() == shadow.Object && desired.Len() > 0 {
 		for key, v := range desired.Members() {
-			inner := pathEscaper.Replace(key)
-			if path != "" {
-				inner = path + "." + inner
-			}
-			r.add(inner, v, reported.Get(key))
+			r.add(shadow.JoinPath(path, key), v, reported.Get(key))
 		}
-		return
-	}
-	if desired == nil {
 		return
 	}
 	one := Receipt{Path: path, Value: desired, Status: ReceiptPending, Asked: desired.Stamp(), Version: r.observed}
@@ -97,5 +123,3 @@ func (r *receipts) add(path string, desired, reported *shadow.Value) {
 func applied(desired, reported *shadow.Value) bool {
 	return reported != nil && shadow.Diff(desired, reported) == nil
 }
-
-var pathEscaper = strings.NewReplacer(`\`, `\\`, `.`, `\.`)

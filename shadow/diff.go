@@ -2,7 +2,6 @@ package shadow
 
 import (
 	"slices"
-	"strings"
 )
 
 // Diff returns the delta: what desired has and reported lacks or differs in,
@@ -90,33 +89,4 @@ func PatchBetween(from, to *Value) *Value {
 		}
 	}
 	return newValue(Object, 0, "", out)
-}
-
-// Paths returns the sorted paths of v's leaves: keys joined by dots, a dot or
-// backslash within a key escaped by a backslash. Empty objects count as leaves.
-// The root itself has no path.
-func Paths(v *Value) []string {
-	out := appendPaths(nil, "", v)
-	slices.Sort(out) // "a-b" comes before "a.b", though its key comes after "a"
-	return out
-}
-
-var pathEscaper = strings.NewReplacer(`\`, `\\`, `.`, `\.`)
-
-func appendPaths(out []string, prefix string, v *Value) []string {
-	if v.Kind() != Object {
-		return out
-	}
-	for _, m := range v.tree().members {
-		path := pathEscaper.Replace(m.Key)
-		if prefix != "" {
-			path = prefix + "." + path
-		}
-		if m.Value.Kind() == Object && m.Value.Len() > 0 {
-			out = appendPaths(out, path, m.Value)
-		} else {
-			out = append(out, path)
-		}
-	}
-	return out
 }

@@ -279,3 +279,35 @@ func TestProperty_History(t *testing.T) {
 		}
 	})
 }
+
+// Leaves and FromLeaves take an object apart and put it together, and the leaves
+// by which two objects differ make a patch from one to the other.
+func TestLeaves(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		from, to := drawObject(t, "from", false), drawObject(t, "to", false)
+		before, after := shadow.Leaves(from), shadow.Leaves(to)
+		if again := shadow.FromLeaves(before); !shadow.Equal(again, from) {
+			t.Fatalf("%s became %s", from.AppendJSON(nil), again.AppendJSON(nil))
+		}
+		if len(before) != len(shadow.Paths(from)) {
+			t.Fatalf("%d leaves, paths %q", len(before), shadow.Paths(from))
+		}
+		patch := map[string]*shadow.Value{}
+		for path := range before {
+			if after[path] == nil {
+				patch[path] = nil
+			}
+		}
+		for path, v := range after {
+			if !shadow.Equal(before[path], v) {
+				patch[path] = v
+			}
+		}
+		got := shadow.Leaves(shadow.Merge(from, shadow.FromLeaves(patch), 1))
+		for path, v := range after {
+			if !shadow.Equal(got[path], v) && v.Len() > 0 {
+				t.Fatalf("%s to %s by %s: %q is %s", from.AppendJSON(nil), to.AppendJSON(nil), shadow.FromLeaves(patch).AppendJSON(nil), path, got[path].AppendJSON(nil))
+			}
+		}
+	})
+}

@@ -117,6 +117,12 @@ func (ix *Index) build(ctx context.Context) error {
 		}
 		batch := make([]change, 0, len(records))
 		for _, r := range records {
+			if r.Key.Internal() {
+				if ix.cfg.Internal != nil {
+					ix.cfg.Internal(r)
+				}
+				continue
+			}
 			d, err := shadow.ParseRecord(r.Data)
 			if err != nil {
 				ix.cfg.Log.Error("a stored shadow is unreadable", "thing", r.Key.Thing, "shadow", r.Key.Shadow, "error", err)

@@ -34,10 +34,11 @@ type Records interface {
 // Config is what an Index stands on. Zero fields have the defaults given.
 type Config struct {
 	Store      Records
-	Now        func() time.Time // default time.Now
-	MaxShadows int              // rows; default 2,000,000
-	Refresh    time.Duration    // for a store that other processes write to: the whole of it is read again this often; 0 = never
-	Repaired   func()           // nil, or called when what Missed told of is in
+	Now        func() time.Time   // default time.Now
+	MaxShadows int                // rows; default 2,000,000
+	Refresh    time.Duration      // for a store that other processes write to: the whole of it is read again this often; 0 = never
+	Repaired   func()             // nil, or called when what Missed told of is in
+	Internal   func(store.Record) // hears of every internal record that is read; nil: nobody does
 	Log        *slog.Logger
 	Metrics    prometheus.Registerer // nil: not exported
 }

@@ -32,6 +32,13 @@ type collection struct {
 	prefix                 string
 }
 
+func (c collection) article() string {
+	if c.singular == "policy" {
+		return "a "
+	}
+	return "an "
+}
+
 var collections = []collection{
 	{"apps", "application", "applications", schema.AppPrefix},
 	{"policies", "policy", "policies", schema.PolicyPrefix},
@@ -144,10 +151,7 @@ func (s *Server) registerResources() {
 
 func (s *Server) registerCollection(c collection, op func(method, path, id, summary string) huma.Operation) {
 	all, one := "/{node}/"+c.path, "/{node}/"+c.path+"/{name}"
-	article := "an "
-	if c.singular == "policy" {
-		article = "a "
-	}
+	article := c.article()
 	type listOf struct {
 		NodeInput
 		ListInput

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"gnomon/cloud/history"
 	"gnomon/cloud/identity"
 	"gnomon/cloud/index"
 	"gnomon/cloud/store"
@@ -40,6 +41,12 @@ type Writer interface {
 	EditDesired(ctx context.Context, p identity.Principal, key store.Key, e twin.Edit) (*shadow.Document, error)
 }
 
+// Past is where earlier versions of desired are, and how to get back to them.
+type Past interface {
+	History(ctx context.Context, p identity.Principal, key store.Key) (*history.Log, *shadow.Document, error)
+	Revert(ctx context.Context, p identity.Principal, key store.Key, version uint64, expect *uint64) (*shadow.Document, bool, error)
+}
+
 // Watcher is where events come from.
 type Watcher interface {
 	Watch(p identity.Principal, after string) (*twin.Subscription, error)
@@ -58,6 +65,7 @@ type Finder interface {
 type Shadows interface {
 	Reader
 	Writer
+	Past
 	Watcher
 }
 
@@ -143,6 +151,7 @@ func (s *Server) routes() {
 	s.registerResources()
 	s.registerQueries()
 	s.registerReceipts()
+	s.registerHistory()
 	s.documentEvents()
 	s.documentExport()
 }

@@ -15,6 +15,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -37,6 +40,36 @@ var (
 type Key struct {
 	Thing  string
 	Shadow string
+}
+
+// Internal tells whether the record is none of a shadow but kept beside them, by
+// and for the service: no client can name it, because no shadow's name begins
+// with #. It is a document in form, so that whatever looks after a store as a
+// whole treats it alike.
+func (k Key) Internal() bool { return strings.HasPrefix(k.Shadow, InternalPrefix) }
+
+// InternalPrefix begins the shadow part of internal keys. It sorts behind the
+// classic shadow and before all named ones.
+const InternalPrefix = "#"
+
+// Format is the number of the data format that this version writes, whatever the
+// adapter. Older ones are read, newer ones refused.
+//
+//	1  shadows
+//	2  internal records beside them: histories and change-sets; no list of things beside the records
+const Format = 2
+
+// CheckFormat judges the number that a store, or an export of one, says it was
+// written with.
+func CheckFormat(number string) error {
+	n, err := strconv.Atoi(number)
+	if err != nil || n < 1 {
+		return fmt.Errorf("data format %q is none that gnomon writes (1 to %d): is this a store of gnomon's?", number, Format)
+	}
+	if n > Format {
+		return fmt.Errorf("data format %d is newer than this gnomon reads (%d); run the version that wrote it, or a later one", n, Format)
+	}
+	return nil
 }
 
 // Compare orders keys by thing, then shadow.

@@ -77,6 +77,9 @@ func (s *Service) place(ctx context.Context, st *stripe, c change) error {
 		return s.confirm(ctx, e, c, err)
 	}
 	s.traced(ctx, &c, next)
+	if s.cfg.History > 0 && next.DesiredVersion == next.Version {
+		return s.placeWith(ctx, st, c, step{e: e, previous: previous, next: next, update: update})
+	}
 	record, next := next.Pack()
 	out := s.messages(c, previous, next, update)
 	if s.cfg.Replicas != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"gnomon/cloud/history"
 	"gnomon/cloud/store"
 	"gnomon/cloud/trace"
 	"gnomon/shadow"
@@ -168,6 +169,11 @@ func (s *Service) learn(n *noticed) bool {
 	st := s.stripeOf(n.c.key.Thing)
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	if n.next.DesiredVersion == n.next.Version {
+		if h := st.shadows[history.Key(n.c.key)]; h != nil && h.pending.Load() == 0 {
+			st.drop(h) // it has one more version, too
+		}
+	}
 	e := st.shadows[n.c.key]
 	if e == nil {
 		return true

@@ -24,6 +24,9 @@ func (s *Service) Get(ctx context.Context, p identity.Principal, key store.Key) 
 	if err := authorize(p, actionRead, key.Thing); err != nil {
 		return nil, err
 	}
+	if key.Internal() {
+		return nil, wire.NotFound(key.Thing, key.Shadow)
+	}
 	d, err := s.current(ctx, key)
 	if err != nil {
 		return nil, unavailable(err)
@@ -66,6 +69,9 @@ func (s *Service) Shadows(ctx context.Context, p identity.Principal, thing strin
 		from = page.After + "\x00"
 	}
 	for {
+		if from < firstNamed && from != "" {
+			from = firstNamed // over the internal records, which lie behind the classic shadow
+		}
 		records, err := store.ScanThing(ctx, s.cfg.Store, store.Key{Thing: thing, Shadow: from}, scanChunk)
 		if err != nil {
 			return nil, "", unavailable(err)
@@ -73,6 +79,9 @@ func (s *Service) Shadows(ctx context.Context, p identity.Principal, thing strin
 		for _, r := range records {
 			if !strings.HasPrefix(r.Key.Shadow, page.Prefix) {
 				return list, "", nil
+			}
+			if r.Key.Internal() {
+				continue
 			}
 			d, err := shadow.ParseRecord(r.Data)
 			if err != nil {
@@ -93,6 +102,9 @@ func (s *Service) Shadows(ctx context.Context, p identity.Principal, thing strin
 		from = records[len(records)-1].Key.Shadow + "\x00"
 	}
 }
+
+// firstNamed is not behind any named shadow and behind all internal records.
+const firstNamed = "$"
 
 // Page is a part of a list.
 type Page struct {

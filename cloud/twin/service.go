@@ -36,6 +36,7 @@ type Config struct {
 	CacheBytes int              // their approximate size; default 128 MiB
 	Traces     *trace.Log       // hears what becomes of changes of desired; nil: nobody does
 	Events     int              // events kept for watchers that resume; default 8192
+	History    int              // versions of desired kept of each shadow; 0: none
 	Log        *slog.Logger
 	Metrics    prometheus.Registerer // nil: not exported
 
@@ -76,6 +77,9 @@ func New(cfg Config) (*Service, error) {
 	}
 	if cfg.Events == 0 {
 		cfg.Events = 8192
+	}
+	if cfg.Limits.StateBytes <= 0 {
+		cfg.Limits.StateBytes = shadow.DefaultLimits.StateBytes
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)

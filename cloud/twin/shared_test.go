@@ -45,7 +45,7 @@ func replica(t testing.TB, url string, change func(*Config)) *bench {
 		db.Close()
 	})
 	b := &bench{out: &recorder{}}
-	cfg := Config{Store: db, Shared: true, Publisher: b.out, Now: func() time.Time { return time.Unix(1_700_000_000, 0) }}
+	cfg := Config{Store: db, Shared: true, Publisher: b.out, History: 10, Now: func() time.Time { return time.Unix(1_700_000_000, 0) }}
 	if change != nil {
 		change(&cfg)
 	}

@@ -75,7 +75,7 @@ func open(t testing.TB, fs *vfs.MemFS, change func(*Config)) *bench {
 		db.Close()
 	})
 	b := &bench{out: &recorder{}, fs: fs}
-	cfg := Config{Store: db, Publisher: b.out, Now: func() time.Time { return time.Unix(1_700_000_000, 0) }}
+	cfg := Config{Store: db, Publisher: b.out, History: 10, Now: func() time.Time { return time.Unix(1_700_000_000, 0) }}
 	if change != nil {
 		change(&cfg)
 	}

@@ -3,11 +3,11 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -66,12 +66,16 @@ func (s *session) backup(ctx context.Context, out, log io.Writer) error {
 			break
 		}
 		if err != nil {
-			return fmt.Errorf("cut off after %d shadows: %w", n, err)
+			return fmt.Errorf("cut off after %d lines: %w", n, err)
 		}
 	}
-	if !strings.HasPrefix(last, `{"end":true`) {
-		return fmt.Errorf("cut off after %d shadows", n)
+	var end struct {
+		End bool
+		care.Result
 	}
-	fmt.Fprintf(log, "%d shadows written\n", n-1)
+	if json.Unmarshal([]byte(last), &end) != nil || !end.End {
+		return fmt.Errorf("cut off after %d lines", n)
+	}
+	fmt.Fprintf(log, "%d shadows written\n", end.Shadows)
 	return nil
 }

@@ -39,6 +39,7 @@ type cloudConfig struct {
 	DepthLimit int // levels of one shadow's state
 	CacheMiB   int // documents kept parsed
 	External   externalConfig
+	History    int // versions of desired kept of each shadow
 }
 
 func defaultCloudConfig() cloudConfig {
@@ -46,7 +47,7 @@ func defaultCloudConfig() cloudConfig {
 		Data: "gnomon-data", HTTP: "127.0.0.1:8080", MQTT: "127.0.0.1:1883",
 		LogFormat: "text", LogLevel: "info",
 		StateLimit: shadow.DefaultLimits.StateBytes, DepthLimit: shadow.DefaultLimits.Depth,
-		CacheMiB: 128, // room for some ten thousand shadows of a few kilobytes
+		History: 10, CacheMiB: 128, // room for some ten thousand shadows of a few kilobytes
 	}
 }
 
@@ -85,6 +86,7 @@ a YAML file (--config); flags win over the environment, that over the file.`,
 	f.IntVar(&cfg.StateLimit, "state-limit", cfg.StateLimit, "bytes of one shadow's state")
 	f.IntVar(&cfg.DepthLimit, "depth-limit", cfg.DepthLimit, "levels of nesting of one shadow's state")
 	f.IntVar(&cfg.CacheMiB, "cache", cfg.CacheMiB, "MiB of documents kept in memory")
+	f.IntVar(&cfg.History, "history", cfg.History, "versions of desired kept of each shadow; 0 keeps none")
 	f.StringVar(&file, "config", "", "YAML file with the same names")
 	return c
 }
@@ -110,6 +112,9 @@ func (cfg *cloudConfig) validate() error {
 	}
 	if cfg.CacheMiB < 1 {
 		return fmt.Errorf("--cache %d: must be at least 1", cfg.CacheMiB)
+	}
+	if cfg.History < 0 || cfg.History > 100 {
+		return fmt.Errorf("--history %d: must be from 0 to 100", cfg.History)
 	}
 	return nil
 }
@@ -151,7 +156,7 @@ func (cfg *cloudConfig) run(ctx context.Context, stderr io.Writer) error {
 		search.Refresh, search.Repaired = refresh, func() { shadows.MissedNotices() }
 	}
 	found := index.New(search)
-	shadows, err = twin.New(twin.Config{Store: db, Shared: others != nil, Replicas: replicasOf(others), Committed: found.Committed, Publisher: mqtt.publisher, ReachesAll: mqtt.reachesAll, Traces: traces, Limits: limits, CacheBytes: cfg.CacheMiB << 20, CacheCount: math.MaxInt32, Log: log, Metrics: metrics})
+	shadows, err = twin.New(twin.Config{Store: db, Shared: others != nil, Replicas: replicasOf(others), Committed: found.Committed, Publisher: mqtt.publisher, ReachesAll: mqtt.reachesAll, Traces: traces, Limits: limits, History: cfg.History, CacheBytes: cfg.CacheMiB << 20, CacheCount: math.MaxInt32, Log: log, Metrics: metrics})
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}

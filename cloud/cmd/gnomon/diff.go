@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -21,12 +22,28 @@ type difference struct {
 
 func diffCommand(o *options) *cobra.Command {
 	var files []string
+	var from, to uint64
 	c := &cobra.Command{
-		Use:     "diff -f FILE",
-		Short:   "Say what apply would change; exit status 1 if anything",
-		Example: "  gnomon diff -f manifests/",
-		Args:    cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+		Use:   "diff -f FILE | diff --version N [--to N] KIND NODE[/NAME]",
+		Short: "Say what apply would change, or what changed since a version; exit status 1 if anything",
+		Example: `  gnomon diff -f manifests/
+  gnomon diff --version 3 app edge-1/web
+  gnomon diff --version 3 --to 5 app edge-1/web`,
+		Args: cobra.MaximumNArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			if from > 0 {
+				if len(args) != 2 || len(files) > 0 {
+					return &usageError{errors.New("--version goes with KIND NODE[/NAME], and without -f")}
+				}
+				s, ref, err := o.openShadow(c, args)
+				if err != nil {
+					return err
+				}
+				return s.diffVersions(c.Context(), c.OutOrStdout(), ref, from, to)
+			}
+			if len(files) == 0 || len(args) > 0 {
+				return &usageError{errors.New("give manifests with -f, or --version and what it is a version of")}
+			}
 			s, err := o.open(c)
 			if err != nil {
 				return err
@@ -39,7 +56,8 @@ func diffCommand(o *options) *cobra.Command {
 		},
 	}
 	c.Flags().StringArrayVarP(&files, "filename", "f", nil, "file, directory or -; may be repeated")
-	must(c.MarkFlagRequired("filename"))
+	c.Flags().Uint64Var(&from, "version", 0, "compare what was desired at this version, see: gnomon history")
+	c.Flags().Uint64Var(&to, "to", 0, "with what was desired at this one; the newest if none is given")
 	return c
 }
 
@@ -62,6 +80,11 @@ func (s *session) diff(ctx context.Context, w io.Writer, list []wanted) error {
 		}
 		all = append(all, differences(m.String(), "", old, desired)...)
 	}
+	return s.showDifferences(w, all)
+}
+
+// showDifferences prints them, and makes the exit status say that there are any.
+func (s *session) showDifferences(w io.Writer, all []difference) error {
 	if s.format != output.Table {
 		if err := output.Write(w, s.format, map[string]any{"items": all}); err != nil {
 			return err

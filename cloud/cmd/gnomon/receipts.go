@@ -17,12 +17,15 @@ import (
 
 func receiptsCommand(o *options) *cobra.Command {
 	var status string
+	var version uint64
 	c := &cobra.Command{
 		Use:   "receipts THING [SHADOW]",
 		Short: "Say of every desired value what became of it",
 		Long: `Say of every desired value what became of it: pending, applied, failed or
 rejected, since when, and with which error. SHADOW is the name of a named
-shadow, such as app:web or collect:meter; without it the classic one is meant.`,
+shadow, such as app:web or collect:meter; without it the classic one is meant.
+With --version it is what an earlier version of desired wrote, as far as the
+history goes back; what a later one asks otherwise is superseded.`,
 		Example: "  gnomon receipts gw-17 app:web\n  gnomon receipts gw-17 app:web --status failed -o json",
 		Args:    cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -37,12 +40,16 @@ shadow, such as app:web or collect:meter; without it the classic one is meant.`,
 			if status != "" {
 				q.Set("status", status)
 			}
+			if version > 0 {
+				q.Set("version", strconv.FormatUint(version, 10))
+			}
 			ctx, cancel := s.limited(c.Context())
 			defer cancel()
 			return s.receipts(ctx, c.OutOrStdout(), "/v1/things/"+url.PathEscape(args[0])+"/receipts?"+q.Encode())
 		},
 	}
-	c.Flags().StringVar(&status, "status", "", "only those that are pending, applied, failed or rejected")
+	c.Flags().StringVar(&status, "status", "", "only those that are pending, applied, failed, rejected or superseded")
+	c.Flags().Uint64Var(&version, "version", 0, "of what this earlier version of desired wrote")
 	return c
 }
 
@@ -68,6 +75,9 @@ func (s *session) receipts(ctx context.Context, w io.Writer, path string) error 
 		why := ""
 		if r.Code != "" {
 			why = r.Code + ": " + r.Message
+		}
+		if r.SupersededBy > 0 {
+			why = "by version " + strconv.FormatUint(r.SupersededBy, 10)
 		}
 		attempts := ""
 		if r.Attempts > 0 {

@@ -178,7 +178,7 @@ func TestDamage_IsNamedLeftOutAndReplaced(t *testing.T) {
 	var stream bytes.Buffer
 	var named []store.Key
 	n, err := care.Export(t.Context(), s, &stream, func(k store.Key, _ error) { named = append(named, k) })
-	if err != nil || n != (care.Result{Shadows: 1, Damaged: 1}) || len(named) != 1 || named[0] != bad || strings.Count(stream.String(), "\n") != 2 {
+	if err != nil || n != (care.Result{Shadows: 1, Damaged: 1}) || len(named) != 1 || named[0] != bad || strings.Count(stream.String(), "\n") != 3 {
 		t.Errorf("%+v %v, named %v", n, err, named)
 	}
 	var damage []care.Damage
@@ -208,7 +208,7 @@ func TestImport_CutOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := strings.SplitAfter(stream.String(), "\n")
-	n, err := care.Import(t.Context(), strings.NewReader(strings.Join(lines[:300], "")), open(t), care.Move)
+	n, err := care.Import(t.Context(), strings.NewReader(strings.Join(lines[:301], "")), open(t), care.Move)
 	if !errors.Is(err, care.ErrCutOff) || n.Shadows != 300 || len(keys) != 600 {
 		t.Errorf("%+v %v", n, err)
 	}
@@ -225,7 +225,7 @@ func TestImport_RefusesByLine(t *testing.T) {
 		"bad thing":      {`{"thing":"b/c","version":1,"record":"` + record + `"}`, "no shadow's name"},
 		"bad shadow":     {`{"thing":"b","shadow":"a b","version":1,"record":"` + record + `"}`, "no shadow's name"},
 		"cut off":        {``, "unexpected end of JSON input"},
-		"wrong count":    {`{"end":true,"shadows":2}`, "line 2: 2 shadows were written, 1 lines are here"},
+		"wrong count":    {`{"end":true,"shadows":2}`, "line 2: 2 records were written, 1 are here"},
 		"endless line":   {strings.Repeat("x", 9<<20), "token too long"},
 	} {
 		t.Run(name, func(t *testing.T) {

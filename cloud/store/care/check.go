@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"gnomon/cloud/changeset"
+	"gnomon/cloud/history"
 	"gnomon/cloud/store"
 	"gnomon/shadow"
 	"gnomon/shadow/wire"
@@ -25,21 +27,52 @@ func Check(ctx context.Context, s store.Store, found func(Damage) error) (Result
 			n.Damaged++
 			return found(Damage{r.Key, r.Data, err})
 		}
-		n.Shadows++
+		n.count(r.Key)
 		return nil
 	})
 	return n, err
 }
 
 func check(r store.Record) error {
-	if !wire.ValidThing(r.Key.Thing) || r.Key.Shadow != "" && !wire.ValidShadow(r.Key.Shadow) {
-		return fmt.Errorf("%w: %q is no shadow's name", shadow.ErrCorrupt, r.Key.Thing+"/"+r.Key.Shadow)
+	if err := checkKey(r.Key); err != nil {
+		return fmt.Errorf("%w: %w", shadow.ErrCorrupt, err)
 	}
 	d, err := shadow.ParseRecord(r.Data)
 	if err == nil && (d.Version == 0 || d.DesiredVersion > d.Version) {
 		err = fmt.Errorf("%w: desired version %d of version %d", shadow.ErrCorrupt, d.DesiredVersion, d.Version)
 	}
+	if err == nil && r.Key.Internal() {
+		_, err = leap(r.Key, d, 0)
+	}
 	return err
+}
+
+// checkKey refuses what names neither a shadow nor a known internal record.
+func checkKey(k store.Key) error {
+	shadowName := k.Shadow
+	if of, ok := history.Of(k); ok {
+		shadowName = of.Shadow
+	} else if k.Shadow == changeset.Record {
+		shadowName = ""
+	}
+	if !wire.ValidThing(k.Thing) || shadowName != "" && !wire.ValidShadow(shadowName) {
+		return fmt.Errorf("%q is no shadow's name", k.Thing+"/"+k.Shadow)
+	}
+	return nil
+}
+
+// leap raises all versions that a record hands out or speaks of.
+func leap(k store.Key, d *shadow.Document, by uint64) (*shadow.Document, error) {
+	if _, ok := history.Of(k); ok {
+		return history.Leap(d, by)
+	}
+	if k.Internal() {
+		return changeset.Leap(d, by)
+	}
+	leapt := *d
+	leapt.Version += by
+	leapt.DesiredVersion += by
+	return &leapt, nil
 }
 
 // Replace puts a tombstone in the place of a damaged record, so that the shadow

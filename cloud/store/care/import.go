@@ -7,10 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 
 	"gnomon/cloud/store"
 	"gnomon/shadow"
-	"gnomon/shadow/wire"
 )
 
 // Leap is by how much Restore raises versions: more than a shadow can have
@@ -25,7 +25,7 @@ type Mode bool
 
 // The modes.
 const (
-	Restore Mode = false // after a loss: versions leap, so that every node is told anew
+	Restore Mode = false // after a loss: versions leap, so that every node is told anew, and no change-set is left open
 	Move    Mode = true  // from a store that nobody has written since: versions stay
 )
 
@@ -46,17 +46,25 @@ func Import(ctx context.Context, r io.Reader, to store.Store, mode Mode) (Result
 		}
 		return all
 	}
+	seen := 0
 	for at := 1; lines.Scan(); at++ {
 		var l line
 		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
 			return n, errors.Join(fmt.Errorf("line %d: %w", at, err), collect(0))
 		}
-		if ended = l.End; ended {
-			if l.Shadows != at-1 {
-				return n, errors.Join(fmt.Errorf("line %d: %d shadows were written, %d lines are here", at, l.Shadows, at-1), collect(0))
+		if at == 1 && l.Format != 0 {
+			if err := store.CheckFormat(strconv.Itoa(l.Format)); err != nil {
+				return n, fmt.Errorf("line 1: %w", err)
 			}
 			continue
 		}
+		if ended = l.End; ended {
+			if said := l.Shadows + l.Beside; said != seen {
+				return n, errors.Join(fmt.Errorf("line %d: %d records were written, %d are here", at, said, seen), collect(0))
+			}
+			continue
+		}
+		seen++
 		record, err := decode(l, mode)
 		if err != nil {
 			return n, errors.Join(fmt.Errorf("line %d: %w", at, err), collect(0))
@@ -74,27 +82,27 @@ func Import(ctx context.Context, r io.Reader, to store.Store, mode Mode) (Result
 			return n, errors.Join(err, collect(0))
 		}
 		outstanding++
-		n.Shadows++
+		n.count(record.Key)
 		if err := collect(page - 1); err != nil {
 			return n, errors.Join(err, collect(0))
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return n, errors.Join(fmt.Errorf("after %d shadows: %w", n.Shadows+n.Kept, err), collect(0))
+		return n, errors.Join(fmt.Errorf("after %d records: %w", n.records()+n.Kept, err), collect(0))
 	}
 	if err := collect(0); err != nil {
 		return n, err
 	}
 	if !ended {
-		return n, fmt.Errorf("%w after %d shadows", ErrCutOff, n.Shadows+n.Kept)
+		return n, fmt.Errorf("%w after %d records", ErrCutOff, n.records()+n.Kept)
 	}
 	return n, nil
 }
 
 func decode(l line, mode Mode) (store.Record, error) {
-	t := wire.Topic{Thing: l.Thing, Shadow: l.Shadow}
-	if !wire.ValidThing(l.Thing) || l.Shadow != "" && !wire.ValidShadow(l.Shadow) {
-		return store.Record{}, fmt.Errorf("%q is no shadow's name", t.Thing+"/"+t.Shadow)
+	key := store.Key{Thing: l.Thing, Shadow: l.Shadow}
+	if err := checkKey(key); err != nil {
+		return store.Record{}, err
 	}
 	d, err := shadow.ParseRecord(l.Record)
 	if err != nil {
@@ -103,13 +111,13 @@ func decode(l line, mode Mode) (store.Record, error) {
 	if d.Version != l.Version {
 		return store.Record{}, fmt.Errorf("version %d is said of a record of version %d", l.Version, d.Version)
 	}
-	key := store.Key{Thing: l.Thing, Shadow: l.Shadow}
 	if mode == Move {
 		return store.Record{Key: key, Data: l.Record}, nil
 	}
-	leapt := *d
-	leapt.Version += Leap
-	leapt.DesiredVersion += Leap
+	leapt, err := leap(key, d, Leap)
+	if err != nil {
+		return store.Record{}, err
+	}
 	return store.Record{Key: key, Data: leapt.AppendRecord(nil)}, nil
 }
 

@@ -21,14 +21,21 @@ type Line struct {
 	Record   []byte        `json:"record"` // base64 of the stored form, with a checksum of its own
 }
 
+// head is the first line. Streams of format 1 have none.
+type head struct {
+	Format int `json:"format"` // see store.Format
+}
+
 // end is the last line: what comes without it was cut off.
 type end struct {
 	End     bool `json:"end"`
 	Shadows int  `json:"shadows"`
+	Beside  int  `json:"beside,omitempty"` // internal records
 }
 
-// line is Line without what isn't read back, or an end.
+// line is Line without what isn't read back, or a head, or an end.
 type line struct {
+	head
 	end
 	Thing   string `json:"thing"`
 	Shadow  string `json:"shadow"`

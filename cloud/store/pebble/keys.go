@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strconv"
@@ -22,7 +23,6 @@ const (
 	formatKey    = "f"
 	recordPrefix = 's'
 	thingPrefix  = 't' // of format 1
-	dataFormat   = 2
 )
 
 func recordKey(dst []byte, k store.Key) []byte {
@@ -33,38 +33,41 @@ func recordKey(dst []byte, k store.Key) []byte {
 }
 
 // checkFormat writes the format's number into a new store, brings an older one up
-// to it, and refuses one from a later version of Gnomon.
+// to it, since what is written from now on the older version would take for
+// something else, and refuses one from a later version of Gnomon.
 func (s *Store) checkFormat() error {
 	value, closer, err := s.db.Get([]byte(formatKey))
 	if err == pebble.ErrNotFound { //nolint:errorlint // pebble returns the sentinel itself
-		return s.db.Set([]byte(formatKey), strconv.AppendInt(nil, dataFormat, 10), pebble.Sync)
+		return s.db.Set([]byte(formatKey), presentFormat(), pebble.Sync)
 	}
 	if err != nil {
 		return err
 	}
 	defer closer.Close()
-	n, err := strconv.Atoi(string(value))
-	if err != nil || n > dataFormat {
-		return fmt.Errorf("store: data format %s is newer than this gnomon reads (%d); run the version that wrote it, or a later one", value, dataFormat)
+	if err := store.CheckFormat(string(value)); err != nil {
+		return fmt.Errorf("store: %w", err)
 	}
-	if n == dataFormat {
+	if bytes.Equal(value, presentFormat()) {
 		return nil
 	}
 	return s.upgrade()
 }
 
+func presentFormat() []byte { return strconv.AppendInt(nil, store.Format, 10) }
+
 // upgrade leaves a store that is wholly of the present format, or as it was.
 func (s *Store) upgrade() error {
 	batch := s.db.NewBatch()
 	defer batch.Close()
-	if err := batch.DeleteRange([]byte{thingPrefix}, []byte{thingPrefix + 1}, nil); err != nil {
-		return fmt.Errorf("store: upgrade to data format %d: %w", dataFormat, err)
+	err := batch.DeleteRange([]byte{thingPrefix}, []byte{thingPrefix + 1}, nil)
+	if err == nil {
+		err = batch.Set([]byte(formatKey), presentFormat(), nil)
 	}
-	if err := batch.Set([]byte(formatKey), strconv.AppendInt(nil, dataFormat, 10), nil); err != nil {
-		return fmt.Errorf("store: upgrade to data format %d: %w", dataFormat, err)
+	if err == nil {
+		err = batch.Commit(pebble.Sync)
 	}
-	if err := batch.Commit(pebble.Sync); err != nil {
-		return fmt.Errorf("store: upgrade to data format %d: %w", dataFormat, err)
+	if err != nil {
+		return fmt.Errorf("store: upgrade to data format %d: %w", store.Format, err)
 	}
 	return nil
 }

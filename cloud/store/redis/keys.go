@@ -3,7 +3,6 @@ package redis
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -16,8 +15,6 @@ import (
 // buckets is how many parts the index of things has. It is part of the data
 // format: a thing's bucket follows from its name.
 const buckets = 64
-
-const dataFormat = 1
 
 // keys makes the names of keys.
 type keys struct{ prefix string }
@@ -45,21 +42,22 @@ func (k keys) bucket(n int) string {
 
 func bucketOf(thing string) int { return int(xxhash.Sum64String(thing) % buckets) }
 
-// checkFormat writes the format's number into a new store and refuses one from
-// a later version of Gnomon.
+// checkFormat refuses a store from a later version of Gnomon, and writes the
+// format's number into a new one and into one of an older format: what is written
+// from now on the older version would take for something else.
 func (s *Store) checkFormat(ctx context.Context) error {
 	key := s.keys.prefix + ":format"
-	if err := s.client.SetNX(ctx, key, dataFormat, 0).Err(); err != nil { //nolint:staticcheck // SET NX says the same in more words
+	if err := s.client.SetNX(ctx, key, store.Format, 0).Err(); err != nil { //nolint:staticcheck // SET NX says the same in more words
 		return err
 	}
 	value, err := s.client.Get(ctx, key).Result()
 	if err != nil {
 		return err
 	}
-	if n, err := strconv.Atoi(value); err != nil || n > dataFormat {
-		return fmt.Errorf("data format %s is newer than this gnomon reads (%d); run the version that wrote it, or a later one", value, dataFormat)
+	if err := store.CheckFormat(value); err != nil || value == strconv.Itoa(store.Format) {
+		return err
 	}
-	return nil
+	return s.client.Set(ctx, key, store.Format, 0).Err()
 }
 
 func field(info, name string) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -83,5 +84,40 @@ func TestConformanceSentinel(t *testing.T) {
 	}
 	if data, err := s.Load(ctx, store.Key{Thing: "x"}); err != nil || string(data) != "2" {
 		t.Errorf("%q, %v", data, err)
+	}
+}
+
+// A store of an older format is opened and says the present one from then on;
+// one of a later version is refused with both numbers.
+func TestFormat(t *testing.T) {
+	url := empty(redistest.Start(t).URL)
+	s := running(t, Config{URL: url})
+	format := s.keys.prefix + ":format"
+	for number, want := range map[string]string{
+		"1": "",
+		"3": "data format 3 is newer than this gnomon reads (2); run the version that wrote it, or a later one",
+	} {
+		if err := s.client.Set(ctx, format, number, 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		again, err := Open(ctx, Config{URL: url})
+		if want == "" {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := again.Close(); err != nil {
+				t.Error(err)
+			}
+			if got := s.client.Get(ctx, format).Val(); got != fmt.Sprint(store.Format) {
+				t.Errorf("it says format %s", got)
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("format %s: %v", number, err)
+		}
+		if got := s.client.Get(ctx, format).Val(); got != number {
+			t.Errorf("format %s became %s", number, got)
+		}
 	}
 }

@@ -146,6 +146,16 @@ func (c *Client) Put(ctx context.Context, ref Ref, desired []byte, dryRun bool) 
 	return r, c.call(ctx, http.MethodPut, path, desired, r)
 }
 
+// Post sends a request that makes something. ifMatch, when given, is the version
+// that must be current.
+func (c *Client) Post(ctx context.Context, path string, body any, ifMatch string, out any) error {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	return c.send(ctx, request{http.MethodPost, path, ifMatch, text}, out)
+}
+
 // Delete removes a resource.
 func (c *Client) Delete(ctx context.Context, ref Ref) error {
 	return c.call(ctx, http.MethodDelete, ref.Path(), nil, new(json.RawMessage))
@@ -179,14 +189,26 @@ func (c *Client) Stream(ctx context.Context, path string) (io.ReadCloser, error)
 }
 
 func (c *Client) call(ctx context.Context, method, path string, body []byte, out any) error {
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.Server, "/")+path, bytes.NewReader(body))
+	return c.send(ctx, request{method: method, path: path, body: body}, out)
+}
+
+type request struct {
+	method, path, ifMatch string
+	body                  []byte
+}
+
+func (c *Client) send(ctx context.Context, r request, out any) error {
+	req, err := http.NewRequestWithContext(ctx, r.method, strings.TrimSuffix(c.Server, "/")+r.path, bytes.NewReader(r.body))
 	if err != nil {
 		return err
 	}
-	if body != nil {
+	if r.ifMatch != "" {
+		req.Header.Set("If-Match", r.ifMatch)
+	}
+	if r.body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	if c.Parent != "" && method != http.MethodGet {
+	if c.Parent != "" && r.method != http.MethodGet {
 		req.Header.Set(wire.TraceProperty, c.Parent)
 	}
 	resp, err := c.HTTP.Do(req)
