@@ -16,8 +16,12 @@ import (
 // back from.
 const packedBit = 1 << (kindBits - 1)
 
-func newPacked(text string, at int64) *Value {
-	return &Value{meta: uint64(at)<<kindBits | packedBit | uint64(Object), text: text}
+func newPacked(text string, at int64) *Value { return new(Value).pack(text, at) }
+
+// pack makes v, of which nobody knows yet, a packed Object.
+func (v *Value) pack(text string, at int64) *Value {
+	v.meta, v.text = uint64(at)<<kindBits|packedBit|uint64(Object), text
+	return v
 }
 
 func (v *Value) packed() bool { return v != nil && v.meta&packedBit != 0 }
@@ -336,13 +340,20 @@ func (d *Document) Pack() (record []byte, packed *Document) {
 		}
 	}
 	record, desired, reported := d.appendRecord(make([]byte, 0, size))
-	own := *d
+	own := &packedDocument{Document: *d}
 	text := strings.Clone(frozen(record)) // whoever has the record may change it
 	if d.Desired != nil {
-		own.Desired = newPacked(text[desired+1:reported], d.Timestamp)
+		own.Desired = own.desired.pack(text[desired+1:reported], d.Timestamp)
 	}
 	if d.Reported != nil {
-		own.Reported = newPacked(text[reported+1:len(text)-sumSize], d.Timestamp)
+		own.Reported = own.reported.pack(text[reported+1:len(text)-sumSize], d.Timestamp)
 	}
-	return record, &own
+	return record, &own.Document
+}
+
+// packedDocument is a document and its sections in one piece: hundreds of
+// thousands are kept, and a garbage collection looks at each piece.
+type packedDocument struct {
+	Document
+	desired, reported Value
 }

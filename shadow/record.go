@@ -111,19 +111,19 @@ func ParseRecord(record []byte) (*Document, error) {
 	}
 	r := recordReader{rest: string(body[4:])}
 	flags := body[3]
-	d := &Document{Deleted: flags&flagDeleted != 0}
+	d := &packedDocument{Document: Document{Deleted: flags&flagDeleted != 0}}
 	d.Version, d.DesiredVersion, d.Timestamp = r.uvarint(), r.uvarint(), int64(r.uvarint())
 	d.Origin = Origin{BootEpoch: r.uvarint(), Seq: r.uvarint()}
 	if flags&flagDesired != 0 {
-		d.Desired = r.section(d)
+		d.Desired = r.section(&d.Document, &d.desired)
 	}
 	if flags&flagReported != 0 {
-		d.Reported = r.section(d)
+		d.Reported = r.section(&d.Document, &d.reported)
 	}
 	if r.bad || r.rest != "" || flags&^flagsAll != 0 {
 		return nil, fmt.Errorf("%w: content", ErrCorrupt)
 	}
-	return d, nil
+	return &d.Document, nil
 }
 
 // recordReader checks a record from the front. Once bad it yields zeros.
@@ -172,15 +172,15 @@ func (r *recordReader) text() string {
 	return s
 }
 
-// section reads desired or reported, which stays packed.
-func (r *recordReader) section(d *Document) *Value {
+// section reads desired or reported, which stays packed, into v.
+func (r *recordReader) section(d *Document, v *Value) *Value {
 	if head := r.take(1); d.Deleted || head == "" || Kind(head[0]) != Object {
 		r.spoil()
 		return nil
 	}
 	members := r.rest
 	r.members(Object, d.Timestamp, 1)
-	v := newPacked(members[:len(members)-len(r.rest)], d.Timestamp)
+	v.pack(members[:len(members)-len(r.rest)], d.Timestamp)
 	if v.base() != d.Timestamp {
 		r.spoil()
 	}

@@ -1,7 +1,6 @@
 package twin
 
 import (
-	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -25,8 +24,8 @@ type entry struct {
 	told      atomic.Uint64 // newest version that Config.Committed heard of
 	failed    atomic.Bool   // a commit failed, or another writer came in between: head is void, and so is the entry
 
-	size int // approximate bytes
-	at   *list.Element
+	size         int    // approximate bytes
+	newer, older *entry // in the order of use
 }
 
 // stripe is one share of the cache: a map with a list in order of use. Entries
@@ -39,7 +38,7 @@ type stripe struct {
 	shared   bool   // the store is
 	arrived  uint64 // changes
 	shadows  map[store.Key]*entry
-	order    *list.List // front = used last
+	order    order
 	bytes    int
 	maxCount int
 	maxBytes int
@@ -47,7 +46,7 @@ type stripe struct {
 
 func (st *stripe) init(maxCount, maxBytes int) {
 	st.shadows = make(map[store.Key]*entry)
-	st.order = list.New()
+	st.order.init()
 	st.maxCount, st.maxBytes = maxCount, maxBytes
 }
 
@@ -59,7 +58,8 @@ const entryOverhead = 600
 func (st *stripe) get(ctx context.Context, from store.Store, key store.Key) (*entry, error) {
 	if e := st.shadows[key]; e != nil {
 		if !e.failed.Load() {
-			st.order.MoveToFront(e.at)
+			st.order.remove(e)
+			st.order.add(e)
 			return e, nil
 		}
 		st.drop(e)
@@ -73,7 +73,7 @@ func (st *stripe) get(ctx context.Context, from store.Store, key store.Key) (*en
 		e.sum = store.SumOf(data)
 	}
 	e.committed.Store(d)
-	e.at = st.order.PushFront(e)
+	st.order.add(e)
 	st.shadows[key] = e
 	st.resize(e, len(data))
 	return e, nil
@@ -100,17 +100,45 @@ func (st *stripe) resize(e *entry, recordSize int) {
 	size := entryOverhead + recordSize
 	st.bytes += size - e.size
 	e.size = size
-	for at := st.order.Back(); at != nil && (len(st.shadows) > st.maxCount || st.bytes > st.maxBytes); {
-		old := at.Value.(*entry)
-		at = at.Prev()
+	for old := st.order.oldest(); old != nil && (len(st.shadows) > st.maxCount || st.bytes > st.maxBytes); {
+		newer := st.order.after(old)
 		if old != e && old.pending.Load() == 0 {
 			st.drop(old)
 		}
+		old = newer
 	}
 }
 
 func (st *stripe) drop(e *entry) {
-	st.order.Remove(e.at)
+	st.order.remove(e)
 	delete(st.shadows, e.key)
 	st.bytes -= e.size
+}
+
+// order is a list of entries by the time of their use, a ring through end. The
+// links are in the entries: hundreds of thousands are kept, and a garbage
+// collection looks at each piece.
+type order struct{ end entry }
+
+func (o *order) init() { o.end.newer, o.end.older = &o.end, &o.end }
+
+// add makes e, which isn't in the list, the one used last.
+func (o *order) add(e *entry) {
+	e.newer, e.older = &o.end, o.end.older
+	e.older.newer, o.end.older = e, e
+}
+
+func (o *order) remove(e *entry) {
+	e.older.newer, e.newer.older = e.newer, e.older
+}
+
+// oldest returns the one used the longest ago, nil when there is none.
+func (o *order) oldest() *entry { return o.after(&o.end) }
+
+// after returns the next newer one, nil when e is the newest.
+func (o *order) after(e *entry) *entry {
+	if e.newer == &o.end {
+		return nil
+	}
+	return e.newer
 }

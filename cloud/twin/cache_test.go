@@ -68,8 +68,18 @@ func audit(t *testing.T, st *stripe, used *entry) {
 	for _, e := range st.shadows {
 		all += e.size
 	}
-	if st.bytes != all || st.order.Len() != len(st.shadows) {
-		t.Fatalf("%d bytes, %d entries; counted %d, %d", st.bytes, st.order.Len(), all, len(st.shadows))
+	listed := 0
+	for e := st.order.oldest(); e != nil; e = st.order.after(e) {
+		if st.shadows[e.key] != e {
+			t.Fatalf("%v is listed and not there", e.key)
+		}
+		listed++
+	}
+	if st.bytes != all || listed != len(st.shadows) {
+		t.Fatalf("%d bytes, %d listed; counted %d, %d", st.bytes, listed, all, len(st.shadows))
+	}
+	if newest := st.order.end.older; newest != used {
+		t.Fatalf("%v was used last, not %v", newest.key, used.key)
 	}
 	if st.bytes-used.size > st.maxBytes || len(st.shadows) > st.maxCount {
 		t.Fatalf("over a bound: %d bytes of %d, %d of %d", st.bytes, st.maxBytes, len(st.shadows), st.maxCount)
