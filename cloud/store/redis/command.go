@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"gnomon/cloud/store"
 )
 
 // command is one call of a script and the changes it is for.
@@ -78,12 +80,17 @@ func (s *Store) plan(group []*change) (all []*command) {
 // whole is the call of commitScript for a change.
 func whole(c *change) *command {
 	n := &command{script: commitScript, changes: []*change{c}}
-	n.keys = append(make([]string, 0, len(c.records)+1), c.names)
+	n.keys = make([]string, 0, len(c.records)+1)
 	n.args = append(make([]any, 0, 3*len(c.records)+1), c.token)
+	fresh := false
 	for i := range c.records {
 		r := &c.records[i]
 		n.keys = append(n.keys, r.name)
 		n.args = append(n.args, baseArg(r.base), r.value, r.key.Shadow)
+		fresh = fresh || r.base <= store.None && r.sum != store.None
+	}
+	if fresh { // a key less is one that can't lie elsewhere while the slot moves
+		n.keys = append(n.keys, c.names)
 	}
 	return n
 }

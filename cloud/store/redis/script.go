@@ -14,8 +14,9 @@ func newScript(text string) *script {
 }
 
 // commitScript compares all records of a change set with their bases, and then
-// writes all of them. KEYS are the set of the thing's shadows and the records;
-// ARGV the token and, for each record, base, value and shadow. It answers 1 when
+// writes all of them. KEYS are the records and, where one may be new, the set
+// of the thing's shadows; ARGV the token and, for each record, base, value and
+// shadow. It answers 1 when
 // it has written, 2 when it had done so before, 0 when a base didn't match.
 //
 // Whoever loses reserves the record for 25 ms, in its head: a writer
@@ -27,13 +28,14 @@ func newScript(text string) *script {
 // run once more when its answer was lost.
 var commitScript = newScript(`
 local token, held, fresh, mine = ARGV[1], {}, {}, {}
+local n = (#ARGV - 1) / 3
 local run = string.sub(token, 1, 8)
 local function now()
   local t = redis.call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
-for i = 2, #KEYS do
-  local key, base, value = KEYS[i], ARGV[i*3-4], ARGV[i*3-3]
+for i = 1, n do
+  local key, base, value = KEYS[i], ARGV[i*3-1], ARGV[i*3]
   local head = held[key]
   if not head then
     head = redis.call('GETRANGE', key, 0, 47)
@@ -60,11 +62,11 @@ for i = 2, #KEYS do
     fresh[i] = head == ''
   end
 end
-for i = 2, #KEYS do
-  local value = ARGV[i*3-3]
+for i = 1, n do
+  local value = ARGV[i*3]
   if value ~= '' then
     redis.call('SET', KEYS[i], value)
-    if fresh[i] then redis.call('ZADD', KEYS[1], 0, ARGV[i*3-2]) end
+    if fresh[i] then redis.call('ZADD', KEYS[n+1], 0, ARGV[i*3+1]) end
   elseif mine[i] then
     redis.call('SETRANGE', KEYS[i], 24, string.rep('\0', 24))
   end
