@@ -52,7 +52,7 @@ var adapters = map[string][]string{
 	"github.com/mochi-mqtt/server":   {"gnomon/cloud/broker", "gnomon/benchmarks/cmd/bench-peer"},
 	"github.com/goburrow/":           {"gnomon/edge/collect/modbus"},
 	"github.com/eclipse/paho.golang": {"gnomon/cloud/external", "gnomon/edge/link", "gnomon/simulator"},
-	"github.com/redis/go-redis":      {"gnomon/cloud/store/redis", "gnomon/cloud/fanout/redis"},
+	"github.com/redis/go-redis":      {"gnomon/cloud/store/redis", "gnomon/cloud/fanout/redis", "gnomon/benchmarks/cmd/gnomon-bench"},
 }
 
 func room(importPath string) string {

@@ -44,6 +44,8 @@ var scenarios = []scenario{
 	{"mqtt", measureMQTT},
 	{"rest", measureREST},
 	{"scale", measureScale},
+	{"redis", measureRedis},
+	{"query", measureQuery},
 }
 
 func main() {
@@ -60,7 +62,7 @@ func main() {
 	f.DurationVar(&s.Slice, "slice", s.Slice, "how long each time")
 	f.IntVar(&s.Clients, "clients", s.Clients, "MQTT clients")
 	f.IntVar(&s.Things, "things", s.Things, "things of the large store")
-	f.StringVar(&s.Only, "only", "", "one of mqtt, rest, scale")
+	f.StringVar(&s.Only, "only", "", "one of mqtt, rest, scale, redis, query")
 	f.StringVarP(&s.Format, "output", "o", "table", "table or json")
 	if err := c.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "gnomon-bench:", err)
