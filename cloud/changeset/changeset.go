@@ -109,17 +109,19 @@ func Parse(d *shadow.Document) (*Set, error) {
 }
 
 // Document returns the document of s that follows old, which may be nil. Ended
-// change-sets beyond the bounds are left out, the oldest first.
+// change-sets beyond the bounds are left out, the oldest first; the newest is kept
+// whatever its size.
 func (s *Set) Document(old *shadow.Document, now int64, b Bounds) (*shadow.Document, error) {
 	var texts []*shadow.Value
 	size, ended := 0, 0
-	for _, c := range slices.Backward(s.Changes) {
+	for i, c := range slices.Backward(s.Changes) {
 		text, err := json.Marshal(c)
 		if err != nil {
 			return nil, fmt.Errorf("change-set %d: %w", c.Generation, err)
 		}
 		if !c.Open() {
-			if ended++; ended > b.Ended || size+len(text) > b.Bytes {
+			ended++
+			if newest := i == len(s.Changes)-1; !newest && (ended > b.Ended || size+len(text) > b.Bytes) {
 				continue
 			}
 		}

@@ -1,6 +1,7 @@
 package changeset
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -69,17 +70,26 @@ func (w *Window) UnmarshalJSON(b []byte) error {
 	if json.Unmarshal(b, &text) == nil {
 		parsed, err := ParseWindow(text)
 		*w = parsed
-		return err
+		return inWindows(err)
 	}
 	type plain Window
-	if err := json.Unmarshal(b, (*plain)(w)); err != nil {
-		return err
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode((*plain)(w)); err != nil {
+		return inWindows(err)
 	}
 	for i, d := range w.Days {
 		w.Days[i] = strings.ToLower(d)
 	}
 	_, err := w.hours()
-	return err
+	return inWindows(err)
+}
+
+func inWindows(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("windows: %w", err)
 }
 
 // hours is a window taken apart.

@@ -71,8 +71,12 @@ func (ix *Index) documentMatches(ctx context.Context, l documentList, key store.
 	if err != nil || !d.Exists() {
 		return false, err // what went away in the meantime doesn't match
 	}
+	return documentHolds(d, l.m.docs), nil
+}
+
+func documentHolds(d *shadow.Document, all []Requirement) bool {
 	var desired, reported []byte
-	for _, r := range l.m.docs {
+	for _, r := range all {
 		section, text := d.Desired, &desired
 		if r.Field == Reported {
 			section, text = d.Reported, &reported
@@ -81,10 +85,10 @@ func (ix *Index) documentMatches(ctx context.Context, l documentList, key store.
 			*text = sectionJSON(section)
 		}
 		if !pathHolds(*text, r) {
-			return false, nil
+			return false
 		}
 	}
-	return true, nil
+	return true
 }
 
 func sectionJSON(v *shadow.Value) []byte {

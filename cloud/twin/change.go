@@ -25,6 +25,8 @@ type change struct {
 	// called again when another writer came in between.
 	plan func(head *shadow.Document, now int64) (next *shadow.Document, update *shadow.Update, err error)
 
+	set *setChange // in place of plan: it is a change of change-sets, and key that of their record
+
 	// done hears of the committed document, or why it isn't known to be. It
 	// runs on the committer's goroutine or on that of a retry.
 	done func(*shadow.Document, error)
@@ -60,6 +62,9 @@ func (s *Service) place(ctx context.Context, st *stripe, c change) error {
 		} else if waits {
 			return nil
 		}
+	}
+	if c.set != nil {
+		return s.placeSet(ctx, st, c)
 	}
 	e, err := st.get(ctx, s.cfg.Store, c.key)
 	if err != nil {
@@ -154,6 +159,7 @@ func (s *Service) finish(e *entry, c change, next *shadow.Document, out outgoing
 		s.cfg.Replicas.Send(c.key.Thing, out.notice)
 	}
 	_ = s.metrics.count(nil)
+	s.lives.changed(c.key.Thing, next.Timestamp)
 	c.done(next, nil)
 }
 

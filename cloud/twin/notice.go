@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"gnomon/cloud/changeset"
 	"gnomon/cloud/history"
 	"gnomon/cloud/store"
 	"gnomon/cloud/trace"
@@ -147,6 +148,14 @@ func (s *Service) Deliver(notice []byte) error {
 	if err != nil {
 		return err
 	}
+	if n.c.key.Internal() {
+		s.learn(n)
+		if n.c.key.Shadow == changeset.Record {
+			s.noteChanges(n.c.key.Thing, n.next)
+		}
+		return nil
+	}
+	defer s.lives.changed(n.c.key.Thing, n.next.Timestamp)
 	n.c.published = s.cfg.ReachesAll
 	out := s.messages(n.c, n.previous, n.next, n.update)
 	if out.change != nil {

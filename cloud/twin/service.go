@@ -36,9 +36,12 @@ type Config struct {
 	CacheBytes int              // their approximate size; default 128 MiB
 	Traces     *trace.Log       // hears what becomes of changes of desired; nil: nobody does
 	Events     int              // events kept for watchers that resume; default 8192
-	History    int              // versions of desired kept of each shadow; 0: none
 	Log        *slog.Logger
 	Metrics    prometheus.Registerer // nil: not exported
+
+	History   int                                      // versions of desired kept of each shadow; 0: none
+	Condition func(selector string) (Condition, error) // reads selectors for preconditions; nil: there are none
+	After     func(time.Duration) <-chan time.Time     // wakes Run; default time.After
 
 	// Committed, when given, hears of every document that is committed before
 	// whoever asked for the change does, in version order for each shadow.
@@ -46,9 +49,10 @@ type Config struct {
 	Committed func(key store.Key, doc *shadow.Document, position uint64)
 }
 
-// Service is the shadow service. It needs no goroutine of its own: changes run
-// on their callers' and finish on the store's. Those lost to another writer have
-// one for each shadow, which ends when they are placed again.
+// Service is the shadow service. Changes run on their callers' goroutines and
+// finish on the store's. Those lost to another writer have one for each shadow,
+// which ends when they are placed again. Run is for what happens at a time, and
+// nothing else needs it.
 type Service struct {
 	cfg     Config
 	seed    maphash.Seed
@@ -56,6 +60,7 @@ type Service struct {
 	events  *eventLog
 	metrics *metrics
 	backlog backlog
+	lives   lives
 }
 
 // stripes is how many locks the things are spread over.
@@ -81,12 +86,19 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Limits.StateBytes <= 0 {
 		cfg.Limits.StateBytes = shadow.DefaultLimits.StateBytes
 	}
+	if cfg.After == nil {
+		cfg.After = time.After
+	}
+	if cfg.Condition == nil {
+		cfg.Condition = noConditions
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Service{cfg: cfg, seed: maphash.MakeSeed()}
 	s.events = newEventLog(strconv.FormatInt(cfg.Now().UnixNano(), 36), cfg.Events)
 	s.events.committed = cfg.Committed
+	s.lives.init()
 	s.metrics = newMetrics(cfg.Metrics, s)
 	for i := range s.stripes {
 		s.stripes[i].shared = cfg.Shared

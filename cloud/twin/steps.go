@@ -1,6 +1,7 @@
 package twin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ type step struct {
 	previous, next *shadow.Document
 	update         *shadow.Update
 	generation     uint64 // of the change-set it belongs to; 0: none
+	by             string // who wants it; "": the principal of the change
 	record         []byte
 	out            outgoing
 }
@@ -79,7 +81,7 @@ func (s *Service) remember(ctx context.Context, st *stripe, w *work, of step) er
 	if err != nil {
 		return err
 	}
-	write := history.Write{Previous: of.previous, Next: of.next, By: w.c.principal.String(), Via: history.ViaHTTP, Generation: of.generation}
+	write := history.Write{Previous: of.previous, Next: of.next, By: cmp.Or(of.by, w.c.principal.String()), Via: history.ViaHTTP, Generation: of.generation}
 	if of.update != nil {
 		write.Patch = of.update.Desired.Patch
 	}
@@ -105,6 +107,9 @@ func (s *Service) submitWork(ctx context.Context, st *stripe, w *work) error {
 	stepped := make(map[*entry]bool, len(w.steps))
 	for i := range w.steps {
 		p := &w.steps[i]
+		if !p.e.key.Internal() {
+			s.traced(ctx, &w.c, p.next)
+		}
 		p.record, p.next = p.next.Pack()
 		p.out = s.outgoingOf(w.c, p)
 		records = append(records, store.Record{Key: p.e.key, Data: p.record, Base: p.e.sum})
@@ -155,6 +160,9 @@ func (s *Service) outgoingOf(c change, p *step) outgoing {
 	}
 	if !c.key.Internal() {
 		out = s.messages(c, p.previous, p.next, update)
+		if out.change != nil && p.by != "" {
+			out.change.By = p.by
+		}
 	}
 	if s.cfg.Replicas != nil && (!c.key.Internal() || c.key.Shadow == changeset.Record) {
 		out.notice = appendNotice(make([]byte, 0, 2*len(p.record)+256), c, p.previous, p.record, update)
@@ -183,15 +191,25 @@ func (s *Service) finishWork(w *work, err error) {
 		for _, m := range p.out.messages {
 			s.cfg.Publisher.Publish(m.topic, m.payload)
 		}
-		if !p.e.key.Internal() {
+		switch {
+		case !p.e.key.Internal():
 			s.events.append(p.out.event)
 			_ = s.metrics.count(nil)
+		case p.e.key.Shadow == changeset.Record:
+			s.noteChanges(p.e.key.Thing, p.next)
 		}
 		if p.out.notice != nil {
 			s.cfg.Replicas.Send(p.e.key.Thing, p.out.notice)
 		}
 	}
+	s.lives.changed(w.c.key.Thing, s.now())
 	w.c.done(w.steps[0].next, nil)
+}
+
+func (s *Service) noteChanges(thing string, d *shadow.Document) {
+	if err := s.lives.note(thing, d, s.now()); err != nil {
+		s.cfg.Log.Error("change-sets are unreadable; see: gnomon store check", "thing", thing, "error", err)
+	}
 }
 
 // failWork voids what was to change. A change lost to another writer is tried

@@ -22,6 +22,7 @@ import (
 	"gnomon/cloud/fanout"
 	"gnomon/cloud/index"
 	"gnomon/cloud/rest"
+	"gnomon/cloud/store"
 	"gnomon/cloud/twin"
 	"gnomon/shadow"
 )
@@ -150,13 +151,13 @@ func (cfg *cloudConfig) run(ctx context.Context, stderr io.Writer) error {
 		return errors.Join(err, db.Close())
 	}
 	traces := newTraces(mqtt, others, log)
-	search := index.Config{Store: db, Log: log, Metrics: metrics}
 	var shadows *twin.Service
+	search := index.Config{Store: db, Internal: func(r store.Record) { shadows.Internal(r) }, Log: log, Metrics: metrics}
 	if others != nil {
 		search.Refresh, search.Repaired = refresh, func() { shadows.MissedNotices() }
 	}
 	found := index.New(search)
-	shadows, err = twin.New(twin.Config{Store: db, Shared: others != nil, Replicas: replicasOf(others), Committed: found.Committed, Publisher: mqtt.publisher, ReachesAll: mqtt.reachesAll, Traces: traces, Limits: limits, History: cfg.History, CacheBytes: cfg.CacheMiB << 20, CacheCount: math.MaxInt32, Log: log, Metrics: metrics})
+	shadows, err = twin.New(twin.Config{Store: db, Shared: others != nil, Replicas: replicasOf(others), Committed: found.Committed, Publisher: mqtt.publisher, ReachesAll: mqtt.reachesAll, Traces: traces, Limits: limits, History: cfg.History, Condition: condition, CacheBytes: cfg.CacheMiB << 20, CacheCount: math.MaxInt32, Log: log, Metrics: metrics})
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
@@ -168,7 +169,13 @@ func (cfg *cloudConfig) run(ctx context.Context, stderr io.Writer) error {
 	}
 	found.SetDocuments(shadows)
 	api := rest.New(rest.Config{Address: cfg.HTTP, Shadows: shadows, Topics: mqtt.topics, Index: found, Traces: traces, Ready: readiness(db, others, found, mqtt), Limits: limits, Export: exporter(db, log), Local: cfg.Dev, Log: log, Metrics: metrics})
-	return cfg.serve(ctx, log, parts{db, mqtt, api, found, others})
+	return cfg.serve(ctx, log, parts{db, mqtt, api, found, shadows, others})
+}
+
+// condition reads a selector for a precondition.
+func condition(selector string) (twin.Condition, error) {
+	holds, err := index.ParseCondition(selector)
+	return twin.Condition(holds), err
 }
 
 type parts struct {
@@ -176,6 +183,7 @@ type parts struct {
 	mqtt   *messaging
 	api    *rest.Server
 	find   *index.Index
+	twin   *twin.Service
 	others *fanout.Fanout // nil: there are none
 }
 
@@ -200,6 +208,7 @@ func (cfg *cloudConfig) serve(ctx context.Context, log *slog.Logger, p parts) er
 	g.Go(func() error { return p.api.Run(gctx) })
 	g.Go(func() error { return p.mqtt.run(gctx) })
 	g.Go(func() error { return p.search(gctx) })
+	g.Go(func() error { return p.twin.Run(gctx) })
 	started := time.Now()
 	err = g.Wait()
 	stopStore()

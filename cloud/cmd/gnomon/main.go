@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // maintenance windows name zones, whatever the machine knows
 
 	"github.com/spf13/cobra"
 )
