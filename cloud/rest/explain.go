@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"gnomon/cloud/store"
 	"gnomon/cloud/trace"
 	"gnomon/schema"
@@ -46,10 +48,35 @@ type PendingPath struct {
 	Since string `json:"since" doc:"when it was asked for, RFC 3339"`
 }
 
+// ExplainThingInput names any shadow, and one change of it.
+type ExplainThingInput struct {
+	Thing  string `path:"thing" pattern:"^[a-zA-Z0-9:_-]{1,128}$"`
+	Shadow string `query:"shadow" doc:"a named shadow; without it the classic one" pattern:"^[$a-zA-Z0-9:_-]{0,64}$"`
+	ChangeInput
+}
+
+func (s *Server) registerExplain() {
+	huma.Register(s.api, huma.Operation{
+		Method: http.MethodGet, Path: "/v1/things/{thing}/explain", OperationID: "explainShadow",
+		Summary: "Say why any shadow has or has not converged, and follow one change of it",
+	}, s.explainThing)
+}
+
 type explainOutput struct{ Body *Explanation }
 
 func (s *Server) explain(ctx context.Context, key store.Key, in ChangeInput) (*explainOutput, error) {
 	d, err := s.get(ctx, key)
+	return s.explainDocument(ctx, key, in, d, err)
+}
+
+// explainThing is explain for any shadow.
+func (s *Server) explainThing(ctx context.Context, in *ExplainThingInput) (*explainOutput, error) {
+	key := store.Key{Thing: in.Thing, Shadow: in.Shadow}
+	d, err := s.cfg.Shadows.Get(ctx, s.principal(ctx), key)
+	return s.explainDocument(ctx, key, in.ChangeInput, d, problem(err, false))
+}
+
+func (s *Server) explainDocument(ctx context.Context, key store.Key, in ChangeInput, d *shadow.Document, err error) (*explainOutput, error) {
 	var missing *Problem
 	if errors.As(err, &missing) && missing.Status == http.StatusNotFound {
 		return s.explainDeleted(key, in, err)
@@ -74,10 +101,7 @@ func (s *Server) explainDeleted(key store.Key, in ChangeInput, notFound error) (
 	if err != nil || story == nil {
 		return nil, notFound
 	}
-	kind, name := schema.KindOf(key.Shadow)
-	if kind == schema.KindNode {
-		name = key.Thing
-	}
+	kind, name := kindOf(key, nil)
 	e := &Explanation{Kind: kind, Node: key.Thing, Name: name, DesiredVersion: story.Version, Change: story, Position: position}
 	e.Summary = "deleted; the node has not heard of it yet"
 	if story.State == trace.StateDeleted {
@@ -106,11 +130,21 @@ func (s *Server) story(key store.Key, in ChangeInput, d *shadow.Document) (*trac
 	return story, position, nil
 }
 
-func explanationOf(key store.Key, d, node *shadow.Document) *Explanation {
-	kind, name := schema.KindOf(key.Shadow)
+// kindOf is what a resource is and what it is called. The classic shadow of what
+// is no node is a free one.
+func kindOf(key store.Key, d *shadow.Document) (kind schema.Kind, name string) {
+	kind, name = schema.KindOf(key.Shadow)
 	if kind == schema.KindNode {
+		if d.Exists() && !schema.IsNode(d) {
+			return schema.KindFree, ""
+		}
 		name = key.Thing
 	}
+	return kind, name
+}
+
+func explanationOf(key store.Key, d, node *shadow.Document) *Explanation {
+	kind, name := kindOf(key, d)
 	status := schema.StatusOf(key.Shadow, d)
 	e := &Explanation{
 		Kind: kind, Node: key.Thing, Name: name, Converged: status.Converged, Phase: status.Phase,
@@ -125,6 +159,10 @@ func explanationOf(key store.Key, d, node *shadow.Document) *Explanation {
 // words puts the explanation into a sentence and says what to do next.
 func (e *Explanation) words(nodeSeen bool) (summary, next string) {
 	switch {
+	case e.Kind == schema.KindFree && e.Converged:
+		return "converged: nothing is desired that isn't reported", ""
+	case e.Kind == schema.KindFree:
+		return "not reported as desired: " + firstPaths(e.Pending), "it is its device that reports them: gnomon watch " + e.Node
 	case e.Converged:
 		return fmt.Sprintf("converged: the node has applied desired version %d", e.DesiredVersion), ""
 	case !nodeSeen:

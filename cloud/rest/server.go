@@ -152,6 +152,7 @@ func (s *Server) routes() {
 	s.registerQueries()
 	s.registerReceipts()
 	s.registerHistory()
+	s.registerExplain()
 	s.documentEvents()
 	s.documentExport()
 }

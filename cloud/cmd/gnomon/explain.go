@@ -31,10 +31,10 @@ far as that is known. It is the last change of what is desired, unless --trace o
 With --follow the steps are printed as they happen. The exit status is then 0
 once it has converged, 1 if it has failed for good or if a change that was named
 is superseded, and 6 if --for has passed.`,
-		Example: "  gnomon explain app edge-1/web\n  gnomon explain app edge-1/web --version 7\n  gnomon explain app edge-1/web --follow --for 5m -o json",
+		Example: "  gnomon explain app edge-1/web\n  gnomon explain app edge-1/web --version 7\n  gnomon explain shadow lamp-7/light\n  gnomon explain app edge-1/web --follow --for 5m -o json",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			s, ref, err := o.openRef(c, args)
+			s, ref, err := o.openAny(c, args)
 			if err != nil {
 				return err
 			}
@@ -76,16 +76,22 @@ func describeCommand(o *options) *cobra.Command {
 	}
 }
 
-// openRef opens a session and reads KIND and NODE[/NAME].
+// openRef opens a session and reads KIND and NODE[/NAME] of what is no free shadow.
 func (o *options) openRef(c *cobra.Command, args []string) (*session, client.Ref, error) {
+	s, ref, err := o.openAny(c, args)
+	if err == nil && ref.Kind == schema.KindFree {
+		err = &usageError{fmt.Errorf("%s is for nodes, apps and policies", c.Name())}
+	}
+	return s, ref, err
+}
+
+// openAny opens a session and reads KIND and NODE[/NAME].
+func (o *options) openAny(c *cobra.Command, args []string) (*session, client.Ref, error) {
 	s, err := o.open(c)
 	if err != nil {
 		return nil, client.Ref{}, err
 	}
 	kind, err := parseKind(args[0])
-	if err == nil && kind == schema.KindFree {
-		err = &usageError{fmt.Errorf("%s is for nodes, apps and policies", c.Name())}
-	}
 	if err != nil {
 		return nil, client.Ref{}, err
 	}

@@ -37,6 +37,10 @@ func (f following) path() string {
 		q.Set("version", strconv.FormatUint(f.version, 10))
 	}
 	path := f.ref.Path() + "/explain"
+	if f.ref.Kind == schema.KindFree {
+		path = "/v1/things/" + url.PathEscape(f.ref.Node) + "/explain"
+		q.Set("shadow", f.ref.Name)
+	}
 	if len(q) > 0 {
 		path += "?" + q.Encode()
 	}
@@ -52,7 +56,7 @@ func (f following) events() url.Values {
 	case schema.KindPolicy:
 		q.Set("shadow", schema.PolicyPrefix+f.ref.Name)
 	default:
-		q.Set("shadow", "")
+		q.Set("shadow", f.ref.Name) // "" is the classic one
 	}
 	return q
 }

@@ -78,8 +78,8 @@ type Ref struct {
 }
 
 func (r Ref) String() string {
-	if r.Kind == schema.KindNode {
-		return "node " + r.Node
+	if r.Name == "" {
+		return string(r.Kind) + " " + r.Node
 	}
 	return string(r.Kind) + " " + r.Node + "/" + r.Name
 }
