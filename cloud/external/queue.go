@@ -1,10 +1,14 @@
 package external
 
-import "sync"
+import (
+	"math"
+	"sync"
+)
 
 // queue holds what the broker is to be told: messages, in their order, and for
-// each connection acknowledgements of requests, each after the messages that
-// were there before it. Messages outlive a connection, acknowledgements don't.
+// each connection acknowledgements of requests, each after the broker has
+// acknowledged the messages that were there before it: it may read what comes by
+// another connection first, or never. Messages outlive a connection, acknowledgements don't.
 type queue struct {
 	count, bytes int // the limits of messages
 	dropped      func(messages int)
@@ -13,7 +17,15 @@ type queue struct {
 	messages []publication
 	used     int // bytes of messages
 	last     uint64
+	under    []flight // messages that the broker has yet to acknowledge, in order
 	writers  map[*tail]struct{}
+}
+
+// flight is a message that has been sent.
+type flight struct {
+	id     uint16 // of its packet
+	number uint64
+	landed bool
 }
 
 // tail is a connection's part of the queue.
@@ -31,7 +43,7 @@ type publication struct {
 
 func (p *publication) size() int { return len(p.topic) + len(p.payload) }
 
-// ack is due when the message of that number is out.
+// ack is due when the broker has the messages up to that number.
 type ack struct {
 	id    uint16
 	after uint64
@@ -118,7 +130,7 @@ func (q *queue) next(t *tail) (acks []uint16, message publication, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n := 0
-	for n < len(t.acks) && (len(q.messages) == 0 || q.messages[0].number > t.acks[n].after) {
+	for n < len(t.acks) && t.acks[n].after < q.oldest() {
 		acks = append(acks, t.acks[n].id)
 		n++
 	}
@@ -131,6 +143,66 @@ func (q *queue) next(t *tail) (acks []uint16, message publication, ok bool) {
 	return acks, message, ok
 }
 
+// oldest is the number of the oldest message that the broker hasn't acknowledged.
+// The caller holds mu.
+func (q *queue) oldest() uint64 {
+	switch {
+	case len(q.under) > 0:
+		return q.under[0].number
+	case len(q.messages) > 0:
+		return q.messages[0].number
+	}
+	return math.MaxUint64
+}
+
+// track notes by which packet a message goes out.
+func (q *queue) track(id uint16, number uint64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.under = append(q.under, flight{id: id, number: number})
+}
+
+// landed notes that the broker has acknowledged a packet.
+func (q *queue) landed(id uint16) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range q.under {
+		if q.under[i].id == id && !q.under[i].landed {
+			q.under[i].landed = true
+			break
+		}
+	}
+	n := 0
+	for n < len(q.under) && q.under[n].landed {
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	if q.under = q.under[n:]; len(q.under) == 0 {
+		q.under = nil
+	}
+	q.wakeWaiting()
+}
+
+// anew forgets what was sent: the broker has forgotten it, too.
+func (q *queue) anew() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.under = nil
+	q.wakeWaiting()
+}
+
+// wakeWaiting wakes connections whose acknowledgements may have waited for a
+// message, or all when there is nothing more to wait for. The caller holds mu.
+func (q *queue) wakeWaiting() {
+	for t := range q.writers {
+		if len(t.acks) > 0 || len(q.messages) == 0 {
+			t.signal()
+		}
+	}
+}
+
 // sent removes a message, unless it was dropped meanwhile.
 func (q *queue) sent(p publication) {
 	q.mu.Lock()
@@ -138,11 +210,7 @@ func (q *queue) sent(p publication) {
 	if len(q.messages) > 0 && q.messages[0].number == p.number {
 		q.pop()
 	}
-	for t := range q.writers {
-		if len(t.acks) > 0 || len(q.messages) == 0 {
-			t.signal() // it may have waited for this message
-		}
-	}
+	q.wakeWaiting()
 }
 
 // waiting returns how many messages there are.

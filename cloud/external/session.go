@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync/atomic"
 	"time"
@@ -18,7 +19,8 @@ import (
 // ones wait for a ticker.
 type link struct {
 	pahosession.SessionManager
-	broker *Broker
+	broker    *Broker
+	publishes bool // the queue's messages
 }
 
 // Ack is called when a message was handed out; session.write acknowledges it
@@ -28,10 +30,37 @@ func (l *link) Ack(*packets.Publish) error { return nil }
 // PacketReceived looks at how the broker takes our messages, which the library
 // tells nobody who doesn't wait.
 func (l *link) PacketReceived(p *packets.ControlPacket, out chan<- *packets.Publish) error {
-	if a, ok := p.Content.(*packets.Puback); ok && a.ReasonCode >= 0x80 {
-		l.broker.refusedMessage(a.ReasonCode)
+	err := l.SessionManager.PacketReceived(p, out)
+	if a, ok := p.Content.(*packets.Puback); ok && l.publishes {
+		l.broker.queue.landed(a.PacketID)
+		if a.ReasonCode >= firstOfRefusal {
+			l.broker.refusedMessage(a.ReasonCode)
+		}
 	}
-	return l.SessionManager.PacketReceived(p, out)
+	return err
+}
+
+// numberOf is the key of a context whose value is the number of the message that
+// is being sent.
+type numberOf struct{}
+
+// AddToSession notes the packet by which a message goes out, which the library
+// tells nobody else.
+func (l *link) AddToSession(ctx context.Context, p pahosession.Packet, answer chan<- packets.ControlPacket) error {
+	err := l.SessionManager.AddToSession(ctx, p, answer)
+	if number, ok := ctx.Value(numberOf{}).(uint64); ok && err == nil {
+		l.broker.queue.track(p.(*packets.Publish).PacketID, number) // nothing else has a number
+	}
+	return err
+}
+
+// ConAckReceived is when messages of the connection before are sent again, if the
+// broker still knows of them.
+func (l *link) ConAckReceived(w io.Writer, c *packets.Connect, a *packets.Connack) error {
+	if l.publishes && !a.SessionPresent {
+		l.broker.queue.anew()
+	}
+	return l.SessionManager.ConAckReceived(w, c, a)
 }
 
 // role is what a connection is for.
@@ -68,7 +97,7 @@ func (b *Broker) connect(ctx context.Context, r role) (*session, error) {
 		return nil, err
 	}
 	s := &session{
-		role: r, broker: b, conn: newConn(nc, b.cfg.Timeout), link: &link{r.state, b}, tail: b.queue.join(),
+		role: r, broker: b, conn: newConn(nc, b.cfg.Timeout), link: &link{r.state, b, r.publishes}, tail: b.queue.join(),
 		done: make(chan struct{}), written: make(chan struct{}),
 	}
 	s.client = paho.NewClient(paho.ClientConfig{

@@ -63,7 +63,7 @@ func (s *session) send(p publication) error {
 		b.queue.sent(p)
 		return nil
 	}
-	_, err := s.client.PublishWithOptions(context.Background(), &paho.Publish{QoS: 1, Topic: p.topic, Payload: p.payload},
+	_, err := s.client.PublishWithOptions(context.WithValue(context.Background(), numberOf{}, p.number), &paho.Publish{QoS: 1, Topic: p.topic, Payload: p.payload},
 		paho.PublishOptions{Method: paho.PublishMethod_AsyncSend})
 	switch {
 	case err == nil:

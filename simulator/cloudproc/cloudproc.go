@@ -23,7 +23,8 @@ import (
 	"time"
 )
 
-// Config says what to run. All fields but Args are needed.
+// Config says what to run. All fields but Args are needed, and MQTT only where
+// the cloud has its own broker.
 type Config struct {
 	Binary string   // path of gnomon
 	Data   string   // data directory, kept over restarts
@@ -52,7 +53,11 @@ func Start(cfg Config) (*Cloud, error) {
 		return nil, fmt.Errorf("start cloud: log: %w", err)
 	}
 	defer out.Close()
-	args := append([]string{"cloud", "--dev", "--data", cfg.Data, "--http", cfg.HTTP, "--mqtt", cfg.MQTT}, cfg.Args...)
+	args := []string{"cloud", "--dev", "--data", cfg.Data, "--http", cfg.HTTP}
+	if cfg.MQTT != "" {
+		args = append(args, "--mqtt", cfg.MQTT)
+	}
+	args = append(args, cfg.Args...)
 	cmd := exec.Command(cfg.Binary, args...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}

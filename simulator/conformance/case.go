@@ -12,11 +12,16 @@ type Config struct {
 	MQTT       string // host:port
 	StateBytes int    // of desired and reported together; default 8192
 	Depth      int    // levels of nesting; default 6
+
+	// External: MQTT is another's broker, over which the service publishes after
+	// it has answered over HTTP.
+	External bool
 }
 
 // FromEnvironment reads where a service is that runs already, from
 // GNOMON_CONFORMANCE_HTTP and GNOMON_CONFORMANCE_MQTT, and its limits, if they
 // are not AWS's, from GNOMON_CONFORMANCE_STATE_BYTES and GNOMON_CONFORMANCE_DEPTH.
+// GNOMON_CONFORMANCE_EXTERNAL says that the broker isn't the service's own.
 // ok is false when no address is given.
 func FromEnvironment() (c Config, ok bool) {
 	number := func(name string) int {
@@ -27,6 +32,7 @@ func FromEnvironment() (c Config, ok bool) {
 		HTTP: os.Getenv("GNOMON_CONFORMANCE_HTTP"), MQTT: os.Getenv("GNOMON_CONFORMANCE_MQTT"),
 		StateBytes: number("GNOMON_CONFORMANCE_STATE_BYTES"), Depth: number("GNOMON_CONFORMANCE_DEPTH"),
 	}
+	c.External = os.Getenv("GNOMON_CONFORMANCE_EXTERNAL") != ""
 	return c, c.HTTP != "" && c.MQTT != ""
 }
 

@@ -97,8 +97,9 @@ func (d *device) answered(s said, want string) {
 // The AWS IoT device SDK for JavaScript, unmodified, over TLS with a certificate
 // of its own: it registers, gets, updates, is told of what an operator desires
 // over HTTP, reports it, and deletes.
-func TestDeviceSDK(t *testing.T) {
-	cfg := service(t)
+func TestDeviceSDK(t *testing.T) { deviceSDK(t, service(t)) }
+
+func deviceSDK(t *testing.T, cfg Config) {
 	dir := installDevice(t)
 	certificates(t, dir)
 	port := terminateTLS(t, dir, cfg.MQTT)

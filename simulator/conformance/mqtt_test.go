@@ -104,8 +104,9 @@ func TestMQTT_ManyAtOnce(t *testing.T) {
 // A device that was away gets the deltas it missed, in order and without asking:
 // over MQTT 3.1.1 with clean=false and the keep-alive that the SDKs have, over
 // MQTT 5 with a session expiry.
-func TestMQTT_SessionResumes(t *testing.T) {
-	cfg := service(t)
+func TestMQTT_SessionResumes(t *testing.T) { sessionResumes(t, service(t)) }
+
+func sessionResumes(t *testing.T, cfg Config) {
 	for version, connect := range map[Transport]func(*testing.T, Config, string, chan<- string) (subscribe, leave func()){
 		MQTT311: resume311, MQTT5: resume5,
 	} {

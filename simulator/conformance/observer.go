@@ -18,7 +18,8 @@ type messages map[string][][]byte
 type observer struct {
 	conn  *mqtt.Conn
 	about wire.Topic
-	fence string // topic of messages to itself, which come after all before them
+	fence string // topic of messages that come after all before them
+	ask   string // topic of what leads to them: the same, or that of a request
 	n     int
 	stop  func() bool
 }
@@ -29,6 +30,11 @@ func observe(ctx context.Context, cfg Config, about wire.Topic) (*observer, erro
 		return nil, err
 	}
 	o := &observer{about: about, fence: "conformance/" + about.Thing}
+	o.ask = o.fence
+	if cfg.External { // only the service knows what it has published; changes are published in their order
+		fence := wire.Topic{Thing: "f" + about.Thing[1:], Op: wire.OpUpdate}
+		o.ask, o.fence = fence.Request(), fence.Accepted()
+	}
 	if o.conn, err = mqtt.Connect(ctx, nc, mqtt.Options{ClientID: "o-" + about.Thing[:30], MaxPacket: 16 << 20}); err != nil {
 		return nil, err
 	}
@@ -55,8 +61,8 @@ func (o *observer) close() {
 // the answer to the request, and with it the promise that all was published.
 func (o *observer) since() (messages, error) {
 	o.n++
-	mark := strconv.Itoa(o.n)
-	if _, err := o.conn.Publish(o.fence, []byte(mark), 0); err != nil {
+	mark := `{"state":{},"clientToken":"` + strconv.Itoa(o.n) + `"}`
+	if _, err := o.conn.Publish(o.ask, []byte(mark), 0); err != nil {
 		return nil, err
 	}
 	out := messages{}
@@ -69,10 +75,13 @@ func (o *observer) since() (messages, error) {
 			continue
 		}
 		if p.Topic == o.fence {
-			if string(p.Payload) == mark {
+			if wire.ClientToken(p.Payload) == strconv.Itoa(o.n) {
 				return out, nil
 			}
 			continue
+		}
+		if _, request := wire.ParseTopic(p.Topic); request && o.ask != o.fence {
+			continue // another's broker shows requests to those who may see them
 		}
 		about, leaf, ok := wire.ParseReply(p.Topic)
 		if !ok || about.Shadow != o.about.Shadow {

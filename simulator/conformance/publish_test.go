@@ -16,8 +16,9 @@ import (
 
 // What is published over HTTP reaches subscribers of both versions of MQTT, the
 // newer one with its properties, and later subscribers when it is retained.
-func TestHTTP_PublishReachesSubscribers(t *testing.T) {
-	cfg := service(t)
+func TestHTTP_PublishReachesSubscribers(t *testing.T) { publishReachesSubscribers(t, service(t)) }
+
+func publishReachesSubscribers(t *testing.T, cfg Config) {
 	topic := "line 1/" + subject(Case{}, false).Thing
 	old, five := make(chan string, 4), make(chan string, 4)
 	leave5 := subscribe5(t, cfg, topic, five)

@@ -27,7 +27,7 @@ type client struct {
 
 func connect(t *testing.T, r *replica, id string, filters ...string) *client {
 	t.Helper()
-	nc, err := net.Dial("tcp", r.cfg.MQTT)
+	nc, err := net.Dial("tcp", r.door)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ func TestMain(m *testing.M) { os.Exit(cloudtest.Main(m)) }
 type replica struct {
 	t    *testing.T
 	cfg  cloudproc.Config
+	door string // host:port where MQTT clients connect
 	proc *cloudproc.Cloud
 	api  *cloudapi.Client
 }
@@ -48,11 +49,17 @@ func spawn(t *testing.T, url string) *replica {
 	t.Helper()
 	cfg := cloudtest.Config(t)
 	cfg.Args = []string{"--store", url}
+	return run(t, cfg, cfg.MQTT)
+}
+
+// run starts a cloud whose clients connect to door, and doesn't wait for it.
+func run(t *testing.T, cfg cloudproc.Config, door string) *replica {
+	t.Helper()
 	api, err := cloudapi.New(cloudapi.Options{Base: "http://" + cfg.HTTP, Timeout: 10 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &replica{t: t, cfg: cfg, api: api}
+	r := &replica{t: t, cfg: cfg, door: door, api: api}
 	r.again()
 	t.Cleanup(func() {
 		r.proc.Kill()
@@ -97,7 +104,7 @@ func balance(all []*replica) func(context.Context, string) (net.Conn, error) {
 		var dialer net.Dialer
 		errs := errors.New("no replica is there")
 		for _, i := range rand.Perm(len(all)) {
-			conn, err := dialer.DialContext(ctx, "tcp", all[i].cfg.MQTT)
+			conn, err := dialer.DialContext(ctx, "tcp", all[i].door)
 			if err == nil {
 				return conn, nil
 			}

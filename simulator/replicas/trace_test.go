@@ -59,7 +59,7 @@ func TestTrace(t *testing.T) {
 	ctx, leave := context.WithCancel(context.Background())
 	n := node.New(node.Config{Dial: func(ctx context.Context, _ string) (net.Conn, error) {
 		var dialer net.Dialer
-		return dialer.DialContext(ctx, "tcp", all[0].cfg.MQTT)
+		return dialer.DialContext(ctx, "tcp", all[0].door)
 	}}, "edge-1", 1)
 	ended := make(chan error, 1)
 	go func() { ended <- n.Run(ctx) }()
