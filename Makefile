@@ -10,7 +10,7 @@ GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 export GOFLAGS ?= -buildvcs=false
 
-.PHONY: help build demo test check bench lint fuzz race vuln docs linear
+.PHONY: help build demo test check bench lint fuzz race vuln docs linear replicas valkey
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,14 @@ race: ## the tests of the packages with goroutines under the race detector
 
 linear: ## 200 histories of versioned updates under kills and cuts, judged by porcupine (SEED=n SEEDS=1 repeats one)
 	SEEDS=$${SEEDS:-200} go test -count=1 -run Linearizable ./simulator/linear
+
+replicas: ## three replicas on a Redis Cluster, 1,000 nodes (NODES=n), every fault in turn: how long until all have converged
+	@.ci/deps test
+	@report=$$(mktemp); trap 'rm -f "$$report"' EXIT; \
+	NODES=$${NODES:-1000} REPORT=$$report go test -count=1 -timeout 20m -run TestExperiment ./simulator/replicas >&2; cat "$$report"
+
+valkey: ## the tests of the store, the fan-out and the replicas on Valkey instead of Redis
+	@.ci/valkey
 
 lint: ## gofmt, vet and golangci-lint with the dependency rule
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted (run gofmt -w):'; gofmt -l $$(git ls-files '*.go'); exit 1; }

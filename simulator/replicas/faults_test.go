@@ -151,6 +151,9 @@ func counting(t *testing.T, all []*replica) (stop func()) {
 			for n := i; !done.Load(); n++ {
 				c := n % shadows
 				a, err := r.api.UpdateShadow(context.Background(), fmt.Sprint("counted-", c), "", fmt.Appendf(nil, `{"state":{"desired":{"r%d":%d}}}`, i, n))
+				if err != nil {
+					time.Sleep(5 * time.Millisecond)
+				}
 				mu.Lock()
 				if err != nil {
 					failed++

@@ -125,6 +125,7 @@ type fleet struct {
 	acks  atomic.Int64
 	fails atomic.Int64
 	last  atomic.Pointer[error]
+	gap   gap
 }
 
 // written is what the writers know of one node's application.
@@ -179,6 +180,14 @@ func launch(t *testing.T, all []*replica) *fleet {
 			t.Fatalf("%s does not register: %v", n.Name(), n.Problem())
 		}
 	}
+	f.resume()
+	f.traffic(200)
+	return f
+}
+
+// resume starts writers.
+func (f *fleet) resume() {
+	f.stop.Store(false)
 	for w := range writers {
 		f.group.Go(func() {
 			for i := w; !f.stop.Load(); i += writers {
@@ -186,8 +195,19 @@ func launch(t *testing.T, all []*replica) *fleet {
 			}
 		})
 	}
-	f.traffic(200)
-	return f
+}
+
+// each does something for every node, for some at a time.
+func (f *fleet) each(do func(n *written)) {
+	var group sync.WaitGroup
+	for w := range writers {
+		group.Go(func() {
+			for i := w; i < len(f.nodes); i += writers {
+				do(f.nodes[i])
+			}
+		})
+	}
+	group.Wait()
 }
 
 // write sets the next value once, through any replica.
@@ -209,6 +229,7 @@ func (f *fleet) write(n *written) bool {
 	}
 	n.acks = append(n.acks, ack{n.next, time.Now()})
 	f.acks.Add(1)
+	f.gap.note()
 	return true
 }
 
@@ -268,20 +289,66 @@ func (f *fleet) check(before time.Time) {
 // until all nodes have it, as every replica sees it.
 func (f *fleet) converge() {
 	f.t.Helper()
+	began := time.Now()
+	f.settle(f.all)
+	f.t.Logf("%d nodes have converged, as all %d replicas see it, %v after the last round of writes began; %d writes acknowledged, %d failed",
+		len(f.nodes), len(f.all), time.Since(began).Round(time.Millisecond), f.acks.Load(), f.fails.Load())
+}
+
+// settle ends the traffic with one acknowledged write for every node and waits
+// until all have it, as these replicas see it.
+func (f *fleet) settle(seen []*replica) {
+	f.t.Helper()
 	f.stop.Store(true)
 	f.group.Wait()
-	began := time.Now()
-	for _, n := range f.nodes {
-		until(f.t, "write "+n.name, func() bool { return f.write(n) })
+	var late atomic.Pointer[string]
+	end := time.Now().Add(90 * time.Second)
+	patiently := func(what string, ok func() bool) {
+		for !ok() {
+			if time.Now().After(end) {
+				late.Store(&what)
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
 	}
-	for _, n := range f.nodes {
-		for i, r := range f.all {
-			until(f.t, fmt.Sprintf("%s converged at replica %d", n.name, i), func() bool {
+	f.each(func(n *written) { patiently("write "+n.name, func() bool { return f.write(n) }) })
+	f.each(func(n *written) {
+		for _, r := range seen {
+			patiently(n.name+" converged at "+r.cfg.HTTP, func() bool {
 				value, converged, err := f.held(r, n)
 				return err == nil && converged && value == n.next
 			})
 		}
+	})
+	if what := late.Load(); what != nil {
+		f.t.Fatalf("never: %s", *what)
 	}
-	f.t.Logf("%d nodes have converged, as all %d replicas see it, %v after the last round of writes began; %d writes acknowledged, %d failed",
-		len(f.nodes), len(f.all), time.Since(began).Round(time.Millisecond), f.acks.Load(), f.fails.Load())
+}
+
+// gap is the longest time between two acknowledged writes.
+type gap struct {
+	mu      sync.Mutex
+	last    time.Time
+	longest time.Duration
+}
+
+func (g *gap) note() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	g.longest, g.last = max(g.longest, now.Sub(g.last)), now
+}
+
+// begin forgets what was before, and end returns the longest gap since.
+func (g *gap) begin() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.last, g.longest = time.Now(), 0
+}
+
+func (g *gap) end() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.longest
 }
