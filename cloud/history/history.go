@@ -37,6 +37,7 @@ type Entry struct {
 	By         string          `json:"by,omitempty"`         // the principal
 	Via        string          `json:"via,omitempty"`        // http, mqtt or change-set
 	Generation uint64          `json:"generation,omitempty"` // of the change-set, if it was one
+	Trace      string          `json:"trace,omitempty"`      // id of the write's W3C trace
 	Deleted    bool            `json:"deleted,omitempty"`    // the shadow was
 	Undo       json.RawMessage `json:"undo,omitempty"`       // the merge patch to the version before; null: nothing was desired then
 	Again      []string        `json:"again,omitempty"`      // paths that were written with the value they had
@@ -54,6 +55,7 @@ type Write struct {
 	Patch          *shadow.Value // as it was asked for; nil when desired was removed
 	By, Via        string
 	Generation     uint64
+	Trace          string // id of the W3C trace; "" = none
 }
 
 // The members of a history's document.
@@ -67,7 +69,7 @@ const (
 // doesn't lead up to the version before is begun anew.
 func Next(old *shadow.Document, w Write, b Bounds) (*shadow.Document, error) {
 	e := Entry{
-		Version: w.Next.Version, Time: w.Next.Timestamp, By: w.By, Via: w.Via, Generation: w.Generation,
+		Version: w.Next.Version, Time: w.Next.Timestamp, By: w.By, Via: w.Via, Generation: w.Generation, Trace: w.Trace,
 		Deleted: w.Next.Deleted, Undo: json.RawMessage("{}"),
 	}
 	var before *shadow.Value

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"gnomon/cloud/history"
 	"gnomon/cloud/store"
 	"gnomon/cloud/trace"
 	"gnomon/schema"
@@ -79,7 +81,7 @@ func (s *Server) explainThing(ctx context.Context, in *ExplainThingInput) (*expl
 func (s *Server) explainDocument(ctx context.Context, key store.Key, in ChangeInput, d *shadow.Document, err error) (*explainOutput, error) {
 	var missing *Problem
 	if errors.As(err, &missing) && missing.Status == http.StatusNotFound {
-		return s.explainDeleted(key, in, err)
+		return s.explainDeleted(ctx, key, in, err)
 	}
 	if err != nil {
 		return nil, err
@@ -89,15 +91,15 @@ func (s *Server) explainDocument(ctx context.Context, key store.Key, in ChangeIn
 		node = nil // the summary says that the node was never seen
 	}
 	e := explanationOf(key, d, node)
-	if e.Change, e.Position, err = s.story(key, in, d); err != nil {
+	if e.Change, e.Position, err = s.story(ctx, key, in, d); err != nil {
 		return nil, err
 	}
 	return &explainOutput{Body: e}, nil
 }
 
 // explainDeleted tells of a deletion that is still remembered.
-func (s *Server) explainDeleted(key store.Key, in ChangeInput, notFound error) (*explainOutput, error) {
-	story, position, err := s.story(key, in, nil)
+func (s *Server) explainDeleted(ctx context.Context, key store.Key, in ChangeInput, notFound error) (*explainOutput, error) {
+	story, position, err := s.story(ctx, key, in, nil)
 	if err != nil || story == nil {
 		return nil, notFound
 	}
@@ -110,9 +112,32 @@ func (s *Server) explainDeleted(key store.Key, in ChangeInput, notFound error) (
 	return &explainOutput{Body: e}, nil
 }
 
+// kept is what the history keeps of the current version of desired, nil if that
+// is nothing.
+func (s *Server) kept(ctx context.Context, key store.Key, d *shadow.Document) *trace.Past {
+	if !d.Exists() {
+		return nil
+	}
+	log, _, err := s.cfg.Shadows.History(ctx, s.principal(ctx), key)
+	if err != nil {
+		s.cfg.Log.Debug("history not read", "thing", key.Thing, "shadow", key.Shadow, "error", err)
+		return nil
+	}
+	for _, e := range slices.Backward(log.Entries()) {
+		if e.Version == d.DesiredVersion {
+			door := trace.Door(e.Via)
+			if e.Via != history.ViaChangeSet {
+				door = trace.Door(strings.ToUpper(e.Via))
+			}
+			return &trace.Past{Version: e.Version, Trace: e.Trace, By: e.By, Door: door}
+		}
+	}
+	return nil
+}
+
 // story tells of one change. Of a resource of which nothing is desired there is
 // none, unless it is asked for.
-func (s *Server) story(key store.Key, in ChangeInput, d *shadow.Document) (*trace.Story, string, error) {
+func (s *Server) story(ctx context.Context, key store.Key, in ChangeInput, d *shadow.Document) (*trace.Story, string, error) {
 	q := trace.Question{Key: key, Trace: in.Trace, Version: in.Version}
 	if id, ok := wire.TraceID(q.Trace); ok {
 		q.Trace = id
@@ -121,6 +146,11 @@ func (s *Server) story(key store.Key, in ChangeInput, d *shadow.Document) (*trac
 		return nil, "", newProblem(http.StatusBadRequest, fmt.Sprintf("trace is %q; it must be 32 lower-case hexadecimal digits, or a traceparent", q.Trace))
 	}
 	story, position, err := s.cfg.Traces.Story(q, d)
+	if err != nil || story.Parent == "" { // it isn't remembered: what is on disk?
+		if q.Past = s.kept(ctx, key, d); q.Past != nil {
+			story, position, err = s.cfg.Traces.Story(q, d)
+		}
+	}
 	if errors.Is(err, trace.ErrUnknown) {
 		if q.Trace == "" && q.Version == 0 {
 			return nil, position, nil

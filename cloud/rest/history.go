@@ -20,6 +20,7 @@ type PastVersion struct {
 	By         string `json:"by,omitempty" doc:"the principal"`
 	Via        string `json:"via,omitempty" enum:"http,mqtt,change-set"`
 	Generation uint64 `json:"generation,omitempty" doc:"of the change-set that wrote it, if one did"`
+	Trace      string `json:"trace,omitempty" doc:"id of the write's W3C trace, if it is known"`
 	Deleted    bool   `json:"deleted,omitempty" doc:"the shadow was deleted with it"`
 	Desired    any    `json:"desired,omitempty" doc:"what was desired; only when one version is asked for"`
 }
@@ -147,7 +148,7 @@ func (s *Server) history(ctx context.Context, key store.Key) (*historyOutput, er
 }
 
 func pastVersion(e history.Entry) PastVersion {
-	return PastVersion{Version: e.Version, Timestamp: e.Time, By: e.By, Via: e.Via, Generation: e.Generation, Deleted: e.Deleted}
+	return PastVersion{Version: e.Version, Timestamp: e.Time, By: e.By, Via: e.Via, Generation: e.Generation, Trace: e.Trace, Deleted: e.Deleted}
 }
 
 func (s *Server) past(ctx context.Context, key store.Key, version uint64) (*pastOutput, error) {

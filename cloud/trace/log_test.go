@@ -349,6 +349,16 @@ delivered unknown - edge-1 has not been connected since this server started at 2
 planned missing -
 reported missing -
 converged missing -`)
+	past := &Past{Version: 1, Trace: traceA, By: "operator local", Door: MQTT}
+	for _, q := range []Question{{Past: past}, {Past: past, Trace: traceA}, {Past: past, Version: 1}} {
+		if s := w.story(q); s.Trace != traceA || s.Steps[0].Text != "by operator local, MQTT" || s.Steps[0].Clock != ClockSeconds {
+			t.Errorf("with what the history keeps: %+v", s)
+		}
+	}
+	past.Version = 7 // it is behind
+	if s := w.story(Question{Past: past}); s.Trace != "" || s.Steps[0].Text != "by whom is not known" {
+		t.Errorf("with the history of another version: %+v", s)
+	}
 	w.update("", `{"state":{"reported":{"phase":"running","observedVersion":1,"mode":"host","run":{"command":["/x"]},"plan":{"version":1,"trace":"`+traceA+`","at":"2026-11-21T10:59:00Z","steps":{"plan":0,"start":9}}}}}`)
 	s := w.story(Question{Trace: traceA})
 	w.is(s, `

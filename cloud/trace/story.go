@@ -17,6 +17,15 @@ type Question struct {
 	Key     store.Key
 	Trace   string // id
 	Version uint64
+	Past    *Past // what the history keeps of the current version; nil: nothing
+}
+
+// Past is what is kept of a change on disk.
+type Past struct {
+	Version uint64
+	Trace   string // id; "" when it isn't known
+	By      string // "" when it isn't known
+	Door    Door
 }
 
 // ErrUnknown: the change that was asked for is not remembered, and the document
@@ -94,10 +103,13 @@ func (l *Log) Story(q Question, d *shadow.Document) (s *Story, position string, 
 	position = l.steps.id(l.steps.last)
 	c := l.find(q, d)
 	t := teller{log: l, key: q.Key, d: d, c: c}
+	if q.Past != nil && d.Exists() && q.Past.Version == d.DesiredVersion {
+		t.past = q.Past
+	}
 	switch {
 	case c != nil && (d.Exists() || c.Deleted || c.end != open):
 		t.version = c.Version
-	case d.Exists() && d.Desired != nil && (q.Version == 0 || q.Version == d.DesiredVersion) && (q.Trace == "" || q.Trace == reportedTrace(d)):
+	case d.Exists() && d.Desired != nil && (q.Version == 0 || q.Version == d.DesiredVersion) && (q.Trace == "" || q.Trace == reportedTrace(d) || t.past != nil && q.Trace == t.past.Trace):
 		t.version = d.DesiredVersion
 	default:
 		return nil, position, fmt.Errorf("%w of %s since %s", ErrUnknown, q, l.began.UTC().Format(time.RFC3339))

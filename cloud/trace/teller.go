@@ -18,6 +18,7 @@ type teller struct {
 	version uint64
 	c       *change          // nil: nothing is remembered
 	d       *shadow.Document // the current one
+	past    *Past            // what the history says of the current version; nil: nothing
 
 	kind     schema.Kind
 	typed    bool // a node acts on it and says on which version
@@ -112,7 +113,14 @@ func (t *teller) begin() {
 		t.step(StepPublished, c.published, c.text(StepPublished))
 		return
 	}
-	t.other(Step{Name: StepWritten, State: Done, At: second(newest(t.d.Desired)), Clock: ClockSeconds, Text: "by whom is not known"})
+	by := "by whom is not known"
+	if t.past != nil && t.past.By != "" {
+		by = writtenText(t.past.By, t.past.Door)
+	}
+	if t.past != nil && t.story.Trace == "" {
+		t.story.Trace = t.past.Trace
+	}
+	t.other(Step{Name: StepWritten, State: Done, At: second(newest(t.d.Desired)), Clock: ClockSeconds, Text: by})
 	t.other(Step{Name: StepCommitted, State: Done, Text: fmt.Sprintf("version %d", t.version)})
 	t.other(Step{Name: StepPublished, State: Unknown, Text: t.forgotten()})
 }

@@ -12,7 +12,7 @@ import (
 func (c *change) text(step Name) string {
 	switch step {
 	case StepWritten:
-		return strings.Trim(fmt.Sprintf("by %s, %s", c.By, c.Door), ", ")
+		return writtenText(c.By, c.Door)
 	case StepCommitted:
 		t := fmt.Sprintf("version %d", c.Version)
 		if c.Deleted {
@@ -39,6 +39,10 @@ func (c *change) text(step Name) string {
 		return fmt.Sprintf("by version %d", c.by)
 	}
 	return ""
+}
+
+func writtenText(by string, door Door) string {
+	return strings.Trim(fmt.Sprintf("by %s, %s", by, door), ", ")
 }
 
 func sentText(s Sent) string {

@@ -11,6 +11,7 @@ import (
 	"gnomon/cloud/store"
 	"gnomon/cloud/trace"
 	"gnomon/shadow"
+	"gnomon/shadow/wire"
 )
 
 // step is what a change makes of one record.
@@ -70,6 +71,9 @@ func (s *Service) placeWith(ctx context.Context, st *stripe, c change, p step) e
 
 // remember adds the step that writes the history of another. The stripe is locked.
 func (s *Service) remember(ctx context.Context, st *stripe, w *work, of step) error {
+	if !of.e.key.Internal() {
+		s.traced(ctx, &w.c, of.next)
+	}
 	if s.cfg.History <= 0 || of.e.key.Internal() || of.next.DesiredVersion != of.next.Version {
 		return nil
 	}
@@ -82,6 +86,7 @@ func (s *Service) remember(ctx context.Context, st *stripe, w *work, of step) er
 		return err
 	}
 	write := history.Write{Previous: of.previous, Next: of.next, By: cmp.Or(of.by, w.c.principal.String()), Via: history.ViaHTTP, Generation: of.generation}
+	write.Trace, _ = wire.TraceID(w.c.origin.Parent)
 	if of.update != nil {
 		write.Patch = of.update.Desired.Patch
 	}
@@ -160,6 +165,9 @@ func (s *Service) outgoingOf(c change, p *step) outgoing {
 	}
 	if !c.key.Internal() {
 		out = s.messages(c, p.previous, p.next, update)
+		if out.change != nil && p.by != "" {
+			out.change.By = p.by
+		}
 		if out.change != nil && p.by != "" {
 			out.change.By = p.by
 		}

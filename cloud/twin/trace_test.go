@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"gnomon/cloud/changeset"
 	"gnomon/cloud/trace"
 	"gnomon/shadow/wire"
 )
@@ -173,5 +174,27 @@ func TestTraces_None(t *testing.T) {
 	}
 	if all := pushes(t, b, "$aws/things/t/shadow/desired"); len(all) != 3 || all[0].Trace != "" {
 		t.Errorf("%+v", all)
+	}
+}
+
+// A change-set is traced on each of its shadows, and the history keeps its trace.
+func TestTraces_ChangeSet(t *testing.T) {
+	b := open(t, vfs.NewMem(), func(c *Config) { living(newClock())(c); traced(c); c.History = 8 })
+	c, err := changeset.ParseRequest([]byte(`{"shadows":{"cfg":{"desired":{"a":1}},"app:web":{"desired":{"component":"web@2"}}}}`), b.ChangeRules())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Change(trace.With(ctx, trace.Origin{Parent: parent, Door: trace.HTTP}), op, "n", c, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"cfg", "app:web"} {
+		k := key("n", name)
+		if s := b.story(t, trace.Question{Key: k}); s.Parent != parent || s.Steps[0].Text != "by operator local, HTTP" {
+			t.Errorf("%s: %+v", name, s)
+		}
+		log, _, err := b.History(ctx, op, k)
+		if err != nil || len(log.Entries()) != 1 || log.Entries()[0].Trace != "4bf92f3577b34da6a3ce929d0e0e4736" {
+			t.Errorf("%s: history %+v, %v", name, log, err)
+		}
 	}
 }

@@ -103,3 +103,24 @@ func TestTraceOverMQTT(t *testing.T) {
 		t.Errorf("%v: %s", err, body)
 	}
 }
+
+// A cloud that is restarted still knows the trace, and who wrote; what happened
+// then it doesn't.
+func TestTraceAfterARestart(t *testing.T) {
+	dir := t.TempDir()
+	s := startCloud(t, dir)
+	call(t, "PUT", s.http+"/v1/nodes/n1/apps/web", `{"component":"web@1.0.0"}`, "traceparent", parent)
+	s.stop()
+	again := startCloud(t, dir)
+	_, _, body := call(t, "GET", again.http+"/v1/nodes/n1/apps/web/explain?trace="+traceID, "")
+	var e struct {
+		Change story `json:"change"`
+	}
+	if err := json.Unmarshal([]byte(body), &e); err != nil || e.Change.Trace != traceID || len(e.Change.Steps) < 3 ||
+		e.Change.Steps[0].Text != "by operator local, HTTP" || e.Change.Steps[2].State != "unknown" {
+		t.Errorf("%v: %s", err, body)
+	}
+	if _, _, body := call(t, "GET", again.http+"/v1/nodes/n1/apps/web/history", ""); !strings.Contains(body, `"trace":"`+traceID+`"`) {
+		t.Errorf("history: %s", body)
+	}
+}
