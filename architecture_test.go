@@ -50,7 +50,7 @@ var adapters = map[string][]string{
 	"github.com/opencontainers/runc": {"gnomon/edge/cmd/gnomon-shim"},
 	"github.com/cockroachdb/pebble":  {"gnomon/cloud/store/pebble"},
 	"github.com/mochi-mqtt/server":   {"gnomon/cloud/broker", "gnomon/benchmarks/cmd/bench-peer"},
-	"github.com/goburrow/":           {"gnomon/edge/collect/modbus"},
+	"github.com/goburrow/":           {"gnomon/edge/collect/modbus", "gnomon/edge/collect/medium"},
 	"github.com/eclipse/paho.golang": {"gnomon/cloud/external", "gnomon/edge/link", "gnomon/simulator"},
 	"github.com/redis/go-redis":      {"gnomon/cloud/store/redis", "gnomon/cloud/fanout/redis", "gnomon/benchmarks/cmd/gnomon-bench"},
 }

@@ -40,14 +40,14 @@ func (d *Driver) open(ctx context.Context, s schema.Source, priority int) (*port
 			d.ports[key(s)] = p
 		}
 		d.mu.Unlock()
-		if err := p.take(ctx, priority); err != nil {
+		if err := p.Take(ctx, priority); err != nil {
 			return nil, err
 		}
 		if !p.released {
 			p.use(s)
 			return p, nil
 		}
-		p.give() // closed while we waited: another one follows it
+		p.Give() // closed while we waited: another one follows it
 	}
 }
 
@@ -75,7 +75,7 @@ func (d *Driver) Poll(ctx context.Context, r collect.Request) (collect.Result, e
 		missing(out.Values, r.Items, err, time.Now())
 		return out, err
 	}
-	defer p.give()
+	defer p.Give()
 	before := p.frames
 	err = p.poll(ctx, r, out.Values)
 	out.Frames = p.frames - before
@@ -145,10 +145,10 @@ func (d *Driver) Release(s schema.Source) {
 	if p == nil {
 		return
 	}
-	if p.take(context.Background(), 0) != nil { // whoever polls ends first, which takes a few time limits at most
+	if p.Take(context.Background(), 0) != nil { // whoever polls ends first, which takes a few time limits at most
 		return
 	}
-	defer p.give()
+	defer p.Give()
 	if p.released {
 		return
 	}

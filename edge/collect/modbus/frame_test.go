@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gnomon/edge/collect"
+	"gnomon/edge/collect/medium"
 	"gnomon/schema"
 )
 
@@ -135,16 +136,16 @@ type script struct {
 	piece  int
 }
 
-func (s *script) read(p []byte, _ time.Time) (int, error) {
+func (s *script) Read(p []byte, _ time.Time) (int, error) {
 	if len(s.stream) == 0 {
-		return 0, errSilence
+		return 0, medium.ErrSilence
 	}
 	n := copy(p, s.stream[:min(s.piece, len(s.stream))])
 	s.stream = s.stream[n:]
 	return n, nil
 }
 
-func (s *script) write([]byte, time.Time) error { return nil }
+func (s *script) Write([]byte, time.Time) error { return nil }
 func (s *script) Close() error                  { return nil }
 
 func FuzzReceiveRTU(f *testing.F) {

@@ -9,6 +9,7 @@ import (
 	"github.com/goburrow/modbus"
 
 	"gnomon/edge/collect"
+	"gnomon/edge/collect/medium"
 	"gnomon/schema"
 )
 
@@ -21,14 +22,14 @@ type transport interface {
 // port is one medium, shared by all policies and meters on it. One request is
 // under way at a time.
 type port struct {
-	turn      // whoever has it may use what follows
-	source    schema.Source
-	transport transport
-	client    modbus.Client
-	setUnit   func(byte)
-	units     map[byte]*unit
-	frames    int
-	released  bool // no more in use; closed
+	medium.Turn // whoever has it may use what follows
+	source      schema.Source
+	transport   transport
+	client      modbus.Client
+	setUnit     func(byte)
+	units       map[byte]*unit
+	frames      int
+	released    bool // no more in use; closed
 }
 
 // unit is what is known of one device on a port.

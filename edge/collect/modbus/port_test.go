@@ -113,7 +113,7 @@ func TestPoll_StopsWaitingForThePort(t *testing.T) {
 				t.Errorf("%s: %+v", it.Name, v)
 			}
 		}
-		busy.give()
+		busy.Give()
 	})
 }
 

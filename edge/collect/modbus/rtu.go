@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"gnomon/edge/collect"
+	"gnomon/edge/collect/medium"
 	"gnomon/schema"
 )
 
@@ -20,7 +21,7 @@ import (
 // however late it is; of a serial server that doesn't, up to four timeouts.
 type rtu struct {
 	source   schema.Source
-	line     line
+	line     medium.Line
 	suspect  bool      // an answer may still be under way
 	lastSent time.Time // for the pause between requests
 }
@@ -36,7 +37,7 @@ func (t *rtu) Send(request []byte) ([]byte, error) {
 	deadline := time.Now().Add(timeout)
 	// The answer's time limit is none for handing over a few bytes, which takes
 	// long only on a machine that is busy, or on a connection that is dead.
-	if err := t.line.write(request, deadline.Add(time.Second)); err != nil {
+	if err := t.line.Write(request, deadline.Add(time.Second)); err != nil {
 		return nil, t.broken(err)
 	}
 	t.lastSent = time.Now()
@@ -62,7 +63,7 @@ const rest = 2
 // devices the pause they need and throws away what came unasked.
 func (t *rtu) prepare() error {
 	if t.line == nil {
-		l, err := openLine(t.source)
+		l, err := medium.Open(t.source)
 		if err != nil {
 			return err
 		}
@@ -86,8 +87,8 @@ func (t *rtu) drain(quiet time.Duration) error {
 	var buf [rtuMaxFrame]byte
 	limit := time.Now().Add(10*quiet + time.Second)
 	for time.Now().Before(limit) {
-		_, err := t.line.read(buf[:], time.Now().Add(quiet))
-		if errors.Is(err, errSilence) {
+		_, err := t.line.Read(buf[:], time.Now().Add(quiet))
+		if errors.Is(err, medium.ErrSilence) {
 			return nil
 		}
 		if err != nil {
@@ -100,8 +101,8 @@ func (t *rtu) drain(quiet time.Duration) error {
 // silent fails if anything comes within d.
 func (t *rtu) silent(d time.Duration) error {
 	var buf [1]byte
-	_, err := t.line.read(buf[:], time.Now().Add(d))
-	if errors.Is(err, errSilence) {
+	_, err := t.line.Read(buf[:], time.Now().Add(d))
+	if errors.Is(err, medium.ErrSilence) {
 		return nil
 	}
 	if err == nil {
@@ -117,8 +118,8 @@ func (t *rtu) receive(request []byte, deadline time.Time) ([]byte, error) {
 	frame := make([]byte, 0, rtuMaxFrame)
 	var buf [rtuMaxFrame]byte
 	for {
-		n, err := t.line.read(buf[:], deadline)
-		if errors.Is(err, errSilence) {
+		n, err := t.line.Read(buf[:], deadline)
+		if errors.Is(err, medium.ErrSilence) {
 			if len(frame) > 0 {
 				return nil, fmt.Errorf("%w: cut after %d bytes", collect.ErrGarbled, len(frame))
 			}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gnomon/edge/collect"
+	"gnomon/edge/collect/medium"
 	"gnomon/schema"
 )
 
@@ -30,7 +31,7 @@ type say struct {
 	at    time.Time
 }
 
-func (w *wire) read(p []byte, deadline time.Time) (int, error) {
+func (w *wire) Read(p []byte, deadline time.Time) (int, error) {
 	if w.babble > 0 {
 		time.Sleep(w.babble)
 		p[0] = 0x55
@@ -38,7 +39,7 @@ func (w *wire) read(p []byte, deadline time.Time) (int, error) {
 	}
 	if len(w.due) == 0 || w.due[0].at.After(deadline) {
 		time.Sleep(time.Until(deadline))
-		return 0, errSilence
+		return 0, medium.ErrSilence
 	}
 	time.Sleep(time.Until(w.due[0].at))
 	n := copy(p, w.due[0].frame)
@@ -48,7 +49,7 @@ func (w *wire) read(p []byte, deadline time.Time) (int, error) {
 	return n, nil
 }
 
-func (w *wire) write(p []byte, _ time.Time) error {
+func (w *wire) Write(p []byte, _ time.Time) error {
 	for _, s := range w.answer(p, w.heard) {
 		s.at = time.Now().Add(s.after)
 		if w.orders && s.at.Before(w.last) {

@@ -141,8 +141,8 @@ func (s *slave) serve(rw io.ReadWriter) {
 	}
 }
 
-// medium is where a slave can be reached, until it is cut.
-type medium struct {
+// outlet is where a slave can be reached, until it is cut.
+type outlet struct {
 	t       *testing.T
 	slave   *slave
 	source  schema.Source
@@ -162,10 +162,10 @@ func ownHost() string {
 }
 
 // attach puts a slave on a medium of its own.
-func attach(t *testing.T, kind schema.SourceKind, s *slave) *medium {
+func attach(t *testing.T, kind schema.SourceKind, s *slave) *outlet {
 	t.Helper()
 	hole := 16
-	m := &medium{t: t, slave: s, source: schema.Source{
+	m := &outlet{t: t, slave: s, source: schema.Source{
 		Kind: kind, Timeout: schema.Duration(patience), Tries: 2, MaxHole: &hole,
 	}}
 	s.rtu = kind != schema.SourceModbusTCP
@@ -181,7 +181,7 @@ func attach(t *testing.T, kind schema.SourceKind, s *slave) *medium {
 }
 
 // join makes the slave reachable, under the former address if there was one.
-func (m *medium) join() {
+func (m *outlet) join() {
 	m.t.Helper()
 	if m.source.Kind == schema.SourceModbusRTU {
 		m.joinLine()
@@ -211,7 +211,7 @@ func (m *medium) join() {
 	})
 }
 
-func (m *medium) joinLine() {
+func (m *outlet) joinLine() {
 	m.t.Helper()
 	master, tty, name := openPTY(m.t)
 	m.hold(master, tty)
@@ -225,14 +225,14 @@ func (m *medium) joinLine() {
 	m.serving.Go(func() { m.slave.serve(master) })
 }
 
-func (m *medium) hold(c ...io.Closer) {
+func (m *outlet) hold(c ...io.Closer) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closers = append(m.closers, c...)
 }
 
 // cut makes the slave unreachable: server and connections closed, line unplugged.
-func (m *medium) cut() {
+func (m *outlet) cut() {
 	m.mu.Lock()
 	for _, c := range m.closers {
 		c.Close()

@@ -1,4 +1,4 @@
-package modbus
+package medium
 
 import (
 	"context"
@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// turn lets one poll at a time use a port. Of those that wait, the one with the
+// Turn lets one poll at a time use a port. Of those that wait, the one with the
 // lowest priority number is next; among equals the one that has waited longest.
-type turn struct {
+type Turn struct {
 	mu      sync.Mutex
 	taken   bool
 	waiting []waiter // next first
@@ -19,8 +19,8 @@ type waiter struct {
 	ready    chan struct{} // closed when it is its turn
 }
 
-// take waits for the turn. On an error it hasn't got it.
-func (t *turn) take(ctx context.Context, priority int) error {
+// Take waits for the turn. On an error it hasn't got it.
+func (t *Turn) Take(ctx context.Context, priority int) error {
 	t.mu.Lock()
 	if !t.taken {
 		t.taken = true
@@ -49,15 +49,15 @@ func (t *turn) take(ctx context.Context, priority int) error {
 	return ctx.Err()
 }
 
-// give ends the turn.
-func (t *turn) give() {
+// Give ends the turn.
+func (t *Turn) Give() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.pass()
 }
 
 // pass hands the turn on; mu is held.
-func (t *turn) pass() {
+func (t *Turn) pass() {
 	if len(t.waiting) == 0 {
 		t.taken = false
 		return

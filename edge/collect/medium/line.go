@@ -1,4 +1,4 @@
-package modbus
+package medium
 
 import (
 	"errors"
@@ -14,20 +14,21 @@ import (
 	"gnomon/schema"
 )
 
-// line is a medium for RTU frames.
-type line interface {
-	// read waits for bytes until deadline. Nothing by then is errSilence.
-	read(p []byte, deadline time.Time) (int, error)
-	write(p []byte, deadline time.Time) error
+// Line carries bytes.
+type Line interface {
+	// Read waits for bytes until deadline. Nothing by then is ErrSilence.
+	Read(p []byte, deadline time.Time) (int, error)
+	Write(p []byte, deadline time.Time) error
 	Close() error
 }
 
-// errSilence: nobody said anything until the deadline.
-var errSilence = errors.New("silence")
+// ErrSilence: nobody said anything until the deadline.
+var ErrSilence = errors.New("silence")
 
-// openLine opens the medium of an RTU source.
-func openLine(s schema.Source) (line, error) {
-	if s.Kind == schema.SourceModbusRTUOver {
+// Open opens the medium of a source: its serial port, or else the connection to
+// its address. Errors of a line are collect.ErrLink, and then it is of no more use.
+func Open(s schema.Source) (Line, error) {
+	if s.Port == "" {
 		conn, err := net.DialTimeout("tcp", s.Address, s.Timeout.D())
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", collect.ErrLink, err)
@@ -52,7 +53,7 @@ type serialLine struct {
 	path string
 }
 
-func (l *serialLine) read(p []byte, deadline time.Time) (int, error) {
+func (l *serialLine) Read(p []byte, deadline time.Time) (int, error) {
 	for {
 		n, err := l.port.Read(p)
 		switch {
@@ -63,12 +64,12 @@ func (l *serialLine) read(p []byte, deadline time.Time) (int, error) {
 		case !errors.Is(err, serial.ErrTimeout):
 			return 0, fmt.Errorf("%w: %s: %w", collect.ErrLink, l.path, err)
 		case !time.Now().Before(deadline):
-			return 0, errSilence
+			return 0, ErrSilence
 		}
 	}
 }
 
-func (l *serialLine) write(p []byte, _ time.Time) error {
+func (l *serialLine) Write(p []byte, _ time.Time) error {
 	n, err := l.port.Write(p)
 	if err == nil && n < len(p) {
 		err = io.ErrShortWrite
@@ -83,7 +84,7 @@ func (l *serialLine) Close() error { return l.port.Close() }
 
 type netLine struct{ conn net.Conn }
 
-func (l netLine) read(p []byte, deadline time.Time) (int, error) {
+func (l netLine) Read(p []byte, deadline time.Time) (int, error) {
 	// A deadline that has passed would hide what has arrived.
 	if soonest := time.Now().Add(time.Millisecond); deadline.Before(soonest) {
 		deadline = soonest
@@ -96,12 +97,12 @@ func (l netLine) read(p []byte, deadline time.Time) (int, error) {
 		return n, nil
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return 0, errSilence
+		return 0, ErrSilence
 	}
 	return 0, fmt.Errorf("%w: %w", collect.ErrLink, err)
 }
 
-func (l netLine) write(p []byte, deadline time.Time) error {
+func (l netLine) Write(p []byte, deadline time.Time) error {
 	if err := l.conn.SetWriteDeadline(deadline); err != nil {
 		return fmt.Errorf("%w: %w", collect.ErrLink, err)
 	}

@@ -1,4 +1,4 @@
-package modbus
+package medium
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 
 func TestTurn_Order(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var line turn
-		if err := line.take(t.Context(), 5); err != nil {
+		var line Turn
+		if err := line.Take(t.Context(), 5); err != nil {
 			t.Fatal(err)
 		}
 		var order []string
@@ -24,17 +24,17 @@ func TestTurn_Order(t *testing.T) {
 			ctx      context.Context
 		}{{"a5", 5, t.Context()}, {"b9", 9, t.Context()}, {"c1", 1, gone}, {"d5", 5, t.Context()}, {"e1", 1, t.Context()}} {
 			waiting.Go(func() {
-				if err := line.take(w.ctx, w.priority); err != nil {
+				if err := line.Take(w.ctx, w.priority); err != nil {
 					return
 				}
 				order = append(order, w.name) // whoever has the turn is alone
-				line.give()
+				line.Give()
 			})
 			synctest.Wait() // they come in this order
 		}
 		cancel()
 		synctest.Wait()
-		line.give()
+		line.Give()
 		waiting.Wait()
 		if want := []string{"e1", "a5", "d5", "b9"}; !slices.Equal(order, want) {
 			t.Errorf("order %v, want %v", order, want)
@@ -47,15 +47,15 @@ func TestTurn_Order(t *testing.T) {
 
 // Whoever gives up waiting in the moment it would be next passes the turn on.
 func TestTurn_NeverLost(t *testing.T) {
-	var line turn
+	var line Turn
 	var holders, workers sync.WaitGroup
 	for i := range 8 {
 		workers.Go(func() {
 			for range 500 {
 				ctx, cancel := context.WithTimeout(context.Background(), time.Duration(i)*20*time.Microsecond)
-				if line.take(ctx, i%3) == nil {
+				if line.Take(ctx, i%3) == nil {
 					holders.Add(1)
-					line.give()
+					line.Give()
 					holders.Done()
 				}
 				cancel()
@@ -64,7 +64,7 @@ func TestTurn_NeverLost(t *testing.T) {
 	}
 	workers.Wait()
 	holders.Wait()
-	if err := line.take(t.Context(), 1); err != nil || len(line.waiting) != 0 {
+	if err := line.Take(t.Context(), 1); err != nil || len(line.waiting) != 0 {
 		t.Errorf("%v, waiting %d", err, len(line.waiting))
 	}
 }
