@@ -77,7 +77,9 @@ func TestExperiment(t *testing.T) {
 		f.traffic(100)
 	}
 	f.converge()
-	table.Flush()
+	if err := table.Flush(); err != nil {
+		t.Error(err)
+	}
 	machine := figures.Describe(before)
 	fmt.Fprintf(&report, "\n%d nodes, %d replicas, a Cluster of %d; %d × %s, %.1f %% stolen by the host\n",
 		nodes, len(all), len(cluster.Servers), machine.CPUs, strings.TrimSpace(machine.CPU), machine.StealPercent)
