@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -62,7 +63,7 @@ func main() {
 	f.DurationVar(&s.Slice, "slice", s.Slice, "how long each time")
 	f.IntVar(&s.Clients, "clients", s.Clients, "MQTT clients")
 	f.IntVar(&s.Things, "things", s.Things, "things of the large store")
-	f.StringVar(&s.Only, "only", "", "one of mqtt, rest, scale, redis, query")
+	f.StringVar(&s.Only, "only", "", "some of mqtt, rest, scale, redis, query, joined by commas")
 	f.StringVarP(&s.Format, "output", "o", "table", "table or json")
 	if err := c.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "gnomon-bench:", err)
@@ -77,7 +78,7 @@ func (s settings) run(ctx context.Context, out, progress io.Writer) error {
 	before := figures.ReadCPUTime()
 	var all []Figure
 	for _, sc := range scenarios {
-		if s.Only != "" && s.Only != sc.name {
+		if s.Only != "" && !slices.Contains(strings.Split(s.Only, ","), sc.name) {
 			continue
 		}
 		fmt.Fprintf(progress, "bench: %s\n", sc.name)
@@ -86,6 +87,9 @@ func (s settings) run(ctx context.Context, out, progress io.Writer) error {
 			return fmt.Errorf("%s: %w", sc.name, err)
 		}
 		all = append(all, found...)
+	}
+	if len(all) == 0 {
+		return fmt.Errorf("--only %q names no scenario", s.Only)
 	}
 	machine := figures.Describe(before)
 	if s.Format == "json" {

@@ -77,8 +77,8 @@ func measureFsync(ctx context.Context, s settings, fsync string) ([]Figure, erro
 	}
 	name := func(what string) string { return fmt.Sprintf("%s, appendfsync %s", what, fsync) }
 	return []Figure{
-		figureOf(name("Redis store: changes of 1 KB shadows"), "/s", ours...),
-		figureOf(name("Redis store: Redis' processor time of a change"), "µs", cost...),
+		figureOf(name("changes of 1 KB shadows on Redis"), "/s", ours...),
+		figureOf(name("Redis' processor time of a change"), "µs", cost...),
 		figureOf(name("Redis' processor time of an HSET"), "µs", baseline...),
 		figureOf(name("÷ pipelined HSET of the same bytes"), "", ratios(ours, theirs)...).atLeast(0.35),
 	}, nil
