@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -216,10 +217,10 @@ func (d *device) expect(want string) {
 const update = "$aws/things/t/shadow/update"
 
 // answering answers every request on its topic.
-type answering struct{ b **Broker }
+type answering struct{ b *atomic.Pointer[Broker] }
 
 func (a answering) Handle(_ context.Context, _ identity.Principal, t wire.Topic, body []byte, done func(error)) {
-	(*a.b).Publish(t.Accepted(), body)
+	a.b.Load().Publish(t.Accepted(), body)
 	done(nil)
 }
 
@@ -231,9 +232,9 @@ func TestServesBothSpellings(t *testing.T) {
 			m := mosquittotest.StartForgetful(t)
 			cfg := config(m, "one")
 			cfg.Alone = alone
-			var b *Broker
-			r := launch(t, cfg, answering{&b})
-			b = r.Broker
+			b := new(atomic.Pointer[Broker])
+			r := launch(t, cfg, answering{b})
+			b.Store(r.Broker)
 			d := connectDevice(t, m, "device", "$aws/things/t/shadow/#", "things/t/shadow/#")
 			for _, topic := range []wire.Topic{
 				{Op: wire.OpUpdate}, {Op: wire.OpGet, Shadow: "s"}, {Op: wire.OpDelete}, {Op: wire.OpSync},

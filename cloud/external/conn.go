@@ -17,9 +17,10 @@ type conn struct {
 	out     []byte
 	packing bool
 
-	began []byte // the first bytes from the broker; the reader's
-	once  sync.Once
-	gone  chan struct{}
+	answer sync.Mutex
+	began  []byte // the first bytes from the broker; under answer
+	once   sync.Once
+	gone   chan struct{}
 }
 
 func newConn(nc net.Conn, timeout time.Duration) *conn {
@@ -67,6 +68,8 @@ const handshake = 4
 
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	c.answer.Lock()
+	defer c.answer.Unlock()
 	if more := handshake - len(c.began); more > 0 {
 		c.began = append(c.began, p[:min(n, more)]...)
 	}
@@ -82,5 +85,10 @@ func (c *conn) Close() (err error) {
 	return err
 }
 
-// old tells whether the broker's answer was a CONNACK of MQTT 3.1.1.
-func (c *conn) old() bool { return len(c.began) >= 2 && c.began[0] == 0x20 && c.began[1] == 2 }
+// answered tells whether the broker has said anything, and old whether that began
+// like a CONNACK of MQTT 3.1.1.
+func (c *conn) answered() (anything, old bool) {
+	c.answer.Lock()
+	defer c.answer.Unlock()
+	return len(c.began) > 0, len(c.began) >= 2 && c.began[0] == 0x20 && c.began[1] == 2
+}

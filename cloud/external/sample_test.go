@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -96,12 +97,12 @@ func TestSample(t *testing.T) {
 	m, dir := sample(t, "gnomon", "meter-1", "meter-2")
 	in := func(name string) string { return filepath.Join(dir, name) }
 	for _, alone := range []bool{true, false} {
-		var b *Broker
+		b := new(atomic.Pointer[Broker])
 		r := launch(t, Config{
 			URL: fmt.Sprintf("mqtts://localhost:%d", m.Port), ClientID: fmt.Sprintf("cloud-%v", alone), Alone: alone,
 			Login: Login{CA: in("ca.crt"), Certificate: in("gnomon.crt"), Key: in("gnomon.key")},
-		}, answering{&b})
-		b = r.Broker
+		}, answering{b})
+		b.Store(r.Broker)
 		one := secureDevice(t, m, dir, "meter-1")
 		one.subscribe("$aws/things/+/shadow/#")
 		for _, own := range []string{"get", "update", "delete", "sync", "name/s/get", "name/s/update", "name/s/delete"} {

@@ -172,14 +172,15 @@ func (s *session) unwelcome(ack *paho.Connack, err error) error {
 	if s.broker.address.tls {
 		scheme = "mqtts"
 	}
+	answered, old := s.conn.answered()
 	switch {
-	case s.conn.old(), ack != nil && ack.ReasonCode == packets.ConnackUnsupportedProtocolVersion:
+	case old, ack != nil && ack.ReasonCode == packets.ConnackUnsupportedProtocolVersion:
 		return fmt.Errorf("%w: it doesn't speak MQTT 5", ErrUnsuitable)
 	case ack != nil && ack.ReasonCode >= 0x80:
 		return fmt.Errorf("it refuses the connection: %s", reasonText(ack.ReasonCode, ack.Properties.ReasonString))
-	case len(s.conn.began) == 0 && errors.Is(err, context.DeadlineExceeded):
+	case !answered && errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("no answer to CONNECT within %s: is it an MQTT broker, and %s:// right?", s.broker.cfg.Timeout, scheme)
-	case len(s.conn.began) == 0:
+	case !answered:
 		return fmt.Errorf("it closed the connection instead of answering CONNECT (%w): does it speak MQTT 5, and is %s:// right?", err, scheme)
 	}
 	return fmt.Errorf("connect: %w", err)

@@ -106,8 +106,8 @@ func (e *externalConfig) validate(f *pflag.FlagSet) error {
 // external is somebody else's broker.
 func (cfg *cloudConfig) external(log *slog.Logger, metrics prometheus.Registerer) (*messaging, error) {
 	e := cfg.External
-	if e.Login.Username != "" && e.Login.PasswordFile == "" {
-		e.Login.Password = os.Getenv("GNOMON_BROKER_PASSWORD")
+	if e.Login.Username != "" {
+		e.Login.Password = os.Getenv("GNOMON_BROKER_PASSWORD") // not a flag: everybody on the machine reads those
 	}
 	if e.Session == 0 {
 		e.Session = time.Hour
