@@ -18,6 +18,8 @@ import (
 
 	"gnomon/cloud/external/mosquittotest"
 	"gnomon/cloud/identity"
+	"gnomon/cloud/trace"
+	"gnomon/shadow"
 	"gnomon/shadow/wire"
 )
 
@@ -329,6 +331,54 @@ func TestComesAgainWhenTheStoreFails(t *testing.T) {
 	r.settled()
 	if n := count(t, r.metrics.connects); n != 4 {
 		t.Errorf("%d connections, want the first and one after each failure", n)
+	}
+}
+
+// A damaged shadow costs those who ask for it an error, and nobody else the
+// connection, again and again.
+func TestDamagedShadowStopsNobody(t *testing.T) {
+	m := mosquittotest.Start(t)
+	cfg := config(m, "one")
+	cfg.Alone = true
+	s := make(service, 16)
+	r := launch(t, cfg, s)
+	d := connectDevice(t, m, "device")
+	d.publish(update, "damaged")
+	s.next(t, "damaged").done(fmt.Errorf("shadow of t: %w", shadow.ErrCorrupt))
+	d.publish(update, "next")
+	s.next(t, "next").done(nil)
+	r.settled()
+	if n := count(t, r.metrics.connects); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+// tracing tells by which door and under which trace requests come.
+type tracing chan trace.Origin
+
+func (s tracing) Handle(ctx context.Context, _ identity.Principal, _ wire.Topic, _ []byte, done func(error)) {
+	s <- trace.From(ctx)
+	done(nil)
+}
+
+// A request's trace is taken from its user property, if it is one.
+func TestTraceOfRequests(t *testing.T) {
+	m := mosquittotest.StartForgetful(t)
+	cfg := config(m, "one")
+	cfg.Alone = true
+	s := make(tracing, 4)
+	launch(t, cfg, s)
+	d := connectDevice(t, m, "device")
+	parent := trace.NewParent()
+	for sent, want := range map[string]string{parent: parent, "nonsense": ""} {
+		p := &paho.Publish{Topic: update, QoS: 1, Properties: new(paho.PublishProperties)}
+		p.Properties.User.Add(wire.TraceProperty, sent)
+		if _, err := d.client.Publish(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-s; got.Parent != want {
+			t.Errorf("%s: %+v", sent, got)
+		}
 	}
 }
 
