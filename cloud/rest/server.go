@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"gnomon/cloud/changeset"
 	"gnomon/cloud/history"
 	"gnomon/cloud/identity"
 	"gnomon/cloud/index"
@@ -47,6 +48,20 @@ type Past interface {
 	Revert(ctx context.Context, p identity.Principal, key store.Key, version uint64, expect *uint64) (*shadow.Document, bool, error)
 }
 
+// Changer is what change-sets go through.
+type Changer interface {
+	Change(ctx context.Context, p identity.Principal, thing string, c *changeset.Change, dry bool) (*twin.ChangeSet, error)
+	CancelChange(ctx context.Context, p identity.Principal, thing string, generation uint64) (*twin.ChangeSet, error)
+}
+
+// Changes is where change-sets are read.
+type Changes interface {
+	ChangeRules() changeset.Rules
+	ChangeOf(ctx context.Context, p identity.Principal, thing string, generation uint64) (*twin.ChangeSet, error)
+	Changes(ctx context.Context, p identity.Principal, thing string) ([]*twin.ChangeSet, error)
+	OpenChanges(p identity.Principal, after string, limit int) ([]string, error)
+}
+
 // Watcher is where events come from.
 type Watcher interface {
 	Watch(p identity.Principal, after string) (*twin.Subscription, error)
@@ -66,6 +81,8 @@ type Shadows interface {
 	Reader
 	Writer
 	Past
+	Changer
+	Changes
 	Watcher
 }
 
@@ -153,6 +170,7 @@ func (s *Server) routes() {
 	s.registerReceipts()
 	s.registerHistory()
 	s.registerExplain()
+	s.registerChanges()
 	s.documentEvents()
 	s.documentExport()
 }

@@ -23,6 +23,7 @@ type ChangeSet struct {
 	Thing    string
 	Change   *changeset.Change
 	Status   changeset.Status            // what it is by now, though it may not be written yet
+	Next     int64                       // second at which it may be applied, of one whose time hasn't come; else 0
 	Receipts map[string][]schema.Receipt // by shadow
 }
 
@@ -134,6 +135,11 @@ func (s *Service) Changes(ctx context.Context, p identity.Principal, thing strin
 
 func (s *Service) standing(thing string, c *changeset.Change, v *changeset.View) *ChangeSet {
 	out := &ChangeSet{Thing: thing, Change: c, Status: c.Progress(v), Receipts: make(map[string][]schema.Receipt)}
+	if c.Status == changeset.Scheduled {
+		if next := changeset.NextOpen(c.Windows, max(v.Now, c.NotBefore)); next > v.Now {
+			out.Next = next
+		}
+	}
 	for name := range c.Shadows {
 		out.Receipts[name] = c.Receipts(name, v)
 	}
