@@ -53,11 +53,16 @@ func (s *Service) Change(ctx context.Context, p identity.Principal, thing string
 	}
 	if dry {
 		set, v, err := s.view(ctx, thing, sc.names)
+		var w changeset.Writes
 		if err == nil {
-			_, _, err = sc.do(set, v)
+			w, _, err = sc.do(set, v)
 		}
 		if err != nil {
 			return nil, err
+		}
+		for name, write := range w.Shadow { // as if it were
+			v.Heads[name] = write.Next
+			delete(v.Logs, name)
 		}
 		return s.standing(thing, added, v), nil
 	}

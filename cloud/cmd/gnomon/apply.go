@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,6 +21,7 @@ func applyCommand(o *options) *cobra.Command {
 	var files []string
 	var dryRun string
 	var wait time.Duration
+	var l life
 	c := &cobra.Command{
 		Use:   "apply -f FILE",
 		Short: "Make manifests what is desired",
@@ -27,10 +29,22 @@ func applyCommand(o *options) *cobra.Command {
 input; YAML or JSON, several documents in one file are fine. All manifests are
 checked by the cloud before the first is written.
 
+With --atomic, or any of the flags for a time, a window or a condition, what they
+say of one node is one change-set: applied as one generation or not at all, and
+listed by gnomon changes. --wait then waits until all of it is reached. A document
+of kind change-set is one, with merge patches by shadow:
+
+  kind: change-set
+  node: edge-1
+  shadows: {cfg: {desired: {reboot: now}}, "app:web": {desired: {run: {env: {A: "1"}}}}}
+  expiresAt: 2026-11-21T22:00:00Z
+  clearWhenReached: false
+
 All that is written has one W3C trace, the one in $TRACEPARENT or a new one:
 gnomon explain follows it to the node and back.`,
 		Example: `  gnomon apply -f site.yaml
   gnomon apply -f manifests/ --wait
+  gnomon apply -f manifests/ --atomic --window "mon-fri 22:00-04:00 Europe/Berlin" --expires 48h
   gnomon get app edge-1/web -o yaml | sed s/1.0/1.1/ | gnomon apply -f -`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -45,7 +59,7 @@ gnomon explain follows it to the node and back.`,
 			if err != nil {
 				return &usageError{err}
 			}
-			return s.apply(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), applyRun{list, dryRun != "", wait})
+			return s.apply(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), applyRun{list, dryRun != "", wait, l})
 		},
 	}
 	f := c.Flags()
@@ -53,6 +67,7 @@ gnomon explain follows it to the node and back.`,
 	f.StringVar(&dryRun, "dry-run", "", "server: check everything, change nothing")
 	f.DurationVar(&wait, "wait", 0, "wait until all have converged, at most this long (5m if none is given)")
 	f.Lookup("wait").NoOptDefVal = "5m"
+	l.register(f)
 	must(c.MarkFlagRequired("filename"))
 	return c
 }
@@ -74,9 +89,30 @@ type applyRun struct {
 	list   []wanted
 	dryRun bool
 	wait   time.Duration
+	life   life
 }
 
 func (s *session) apply(ctx context.Context, out, progress io.Writer, run applyRun) error {
+	if sets := run; run.life.asked() || slices.ContainsFunc(run.list, isChangeSet) {
+		if !run.life.asked() {
+			sets.list = slices.DeleteFunc(slices.Clone(run.list), func(w wanted) bool { return !isChangeSet(w) })
+			run.list = slices.DeleteFunc(run.list, isChangeSet)
+			if len(run.list) > 0 {
+				if s.format != output.Table {
+					return &usageError{errors.New("change-sets and other manifests are applied one after the other: apply them apart, or give --atomic")}
+				}
+				if err := s.applyEach(ctx, out, progress, run); err != nil {
+					return err
+				}
+			}
+		}
+		return s.applyAtomic(ctx, out, progress, sets)
+	}
+	return s.applyEach(ctx, out, progress, run)
+}
+
+// applyEach writes manifests one by one.
+func (s *session) applyEach(ctx context.Context, out, progress io.Writer, run applyRun) error {
 	before, err := s.checkAll(ctx, run.list)
 	if err != nil {
 		return err

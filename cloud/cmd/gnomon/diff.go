@@ -64,6 +64,9 @@ func diffCommand(o *options) *cobra.Command {
 func (s *session) diff(ctx context.Context, w io.Writer, list []wanted) error {
 	all := []difference{}
 	for _, m := range list {
+		if isChangeSet(m) {
+			return &usageError{fmt.Errorf("%s: a change-set can't be compared; gnomon apply --dry-run=server checks it", m.origin)}
+		}
 		now, err := s.get1(ctx, m.Ref)
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.Ref, err)

@@ -31,6 +31,53 @@ type manifest struct {
 	Delta          any `yaml:"delta"`
 	Status         any `yaml:"status"`
 	Items          []manifest
+
+	// Of a change-set.
+	Shadows          any `yaml:"shadows"`
+	NotBefore        any `yaml:"notBefore"`
+	ExpiresAt        any `yaml:"expiresAt"`
+	Windows          any `yaml:"windows"`
+	Precondition     any `yaml:"precondition"`
+	Wait             any `yaml:"wait"`
+	ClearWhenReached any `yaml:"clearWhenReached"`
+	Note             any `yaml:"note"`
+}
+
+// changeSetKind is that of manifests which are change-sets.
+const changeSetKind schema.Kind = "change-set"
+
+func isChangeSet(w wanted) bool { return w.Kind == changeSetKind }
+
+// changeMembers are the members of a change-set that are given.
+func (m *manifest) changeMembers() map[string]any {
+	body := make(map[string]any)
+	for name, v := range map[string]any{
+		"shadows": m.Shadows, "notBefore": m.NotBefore, "expiresAt": m.ExpiresAt, "windows": m.Windows,
+		"precondition": m.Precondition, "wait": m.Wait, "clearWhenReached": m.ClearWhenReached, "note": m.Note,
+	} {
+		if v != nil {
+			body[name] = v
+		}
+	}
+	return body
+}
+
+// changeSet is wanted for a manifest that is one.
+func (m *manifest) changeSet(w wanted) (wanted, error) {
+	w.Ref = client.Ref{Kind: changeSetKind, Node: m.Node}
+	switch {
+	case m.Node == "":
+		return w, fmt.Errorf("%s: node is missing: which node, or other thing, is the change-set of?", w.origin)
+	case m.Name != "" || m.Desired != nil:
+		return w, fmt.Errorf("%s: a change-set has shadows, and neither name nor desired", w.origin)
+	case m.Shadows == nil:
+		return w, fmt.Errorf("%s: shadows is missing", w.origin)
+	}
+	var err error
+	if w.desired, err = json.Marshal(m.changeMembers()); err != nil {
+		return w, fmt.Errorf("%s: %w", w.origin, err)
+	}
+	return w, nil
 }
 
 // wanted is a manifest that is ready to be sent.
@@ -136,6 +183,12 @@ func (m manifest) empty() bool { return m.Kind == "" && m.Name == "" && m.Desire
 
 func (m manifest) wanted(origin string) (wanted, error) {
 	w := wanted{origin: origin}
+	if m.Kind == changeSetKind {
+		return m.changeSet(w)
+	}
+	if len(m.changeMembers()) > 0 {
+		return w, fmt.Errorf("%s: shadows, notBefore, expiresAt, windows, precondition, wait, clearWhenReached and note are for kind change-set", origin)
+	}
 	switch m.Kind {
 	case schema.KindNode:
 		w.Ref = client.Ref{Kind: m.Kind, Node: m.Name}
@@ -148,7 +201,7 @@ func (m manifest) wanted(origin string) (wanted, error) {
 			return w, fmt.Errorf("%s: node is missing: which node is %s %q on?", origin, m.Kind, m.Name)
 		}
 	default:
-		return w, fmt.Errorf("%s: kind %q: must be node, application or policy", origin, m.Kind)
+		return w, fmt.Errorf("%s: kind %q: must be node, application, policy or change-set", origin, m.Kind)
 	}
 	if m.Name == "" {
 		return w, fmt.Errorf("%s: name is missing", origin)

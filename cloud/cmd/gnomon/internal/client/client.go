@@ -161,6 +161,12 @@ func (c *Client) Delete(ctx context.Context, ref Ref) error {
 	return c.call(ctx, http.MethodDelete, ref.Path(), nil, new(json.RawMessage))
 }
 
+// DeleteRaw removes what is at a path and returns the answer.
+func (c *Client) DeleteRaw(ctx context.Context, path string) (json.RawMessage, error) {
+	var raw json.RawMessage
+	return raw, c.call(ctx, http.MethodDelete, path, nil, &raw)
+}
+
 // Raw reads any JSON below the server.
 func (c *Client) Raw(ctx context.Context, path string) (json.RawMessage, error) {
 	var raw json.RawMessage
