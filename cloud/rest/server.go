@@ -62,6 +62,13 @@ type Changes interface {
 	OpenChanges(p identity.Principal, after string, limit int) ([]string, error)
 }
 
+// Lives is what there is of a shadow beside what it is now.
+type Lives interface {
+	Past
+	Changer
+	Changes
+}
+
 // Watcher is where events come from.
 type Watcher interface {
 	Watch(p identity.Principal, after string) (*twin.Subscription, error)
@@ -80,9 +87,7 @@ type Finder interface {
 type Shadows interface {
 	Reader
 	Writer
-	Past
-	Changer
-	Changes
+	Lives
 	Watcher
 }
 
