@@ -73,13 +73,32 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if _, err := rand.Read(s.run[:]); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	if err := s.checkServers(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("store: %w", explainStart(err)), s.Close())
-	}
-	if err := s.checkFormat(ctx); err != nil {
+	if err := s.check(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("store: %w", explainStart(err)), s.Close())
 	}
 	return s, nil
+}
+
+// startFor is how long the start waits for a server that is just starting itself,
+// or a Cluster that is replacing a master.
+const startFor = 5 * time.Second
+
+// check tells whether the server can be used.
+func (s *Store) check(ctx context.Context) error {
+	for began := time.Now(); ; {
+		err := s.checkServers(ctx)
+		if err == nil {
+			err = s.checkFormat(ctx)
+		}
+		if !goredis.HasErrorPrefix(err, "CLUSTERDOWN") && !goredis.HasErrorPrefix(err, "LOADING") || time.Since(began) > startFor {
+			return err
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // The value of a record: Sum (8 bytes), token of the write (16), who reserved it
