@@ -10,9 +10,10 @@ import (
 
 // Model is a device model: the items of a kind of meter, by name.
 type Model struct {
-	Name  string `json:"name"`  // as in Meter.Model
-	Title string `json:"title"` // maker, type, register map
-	Items []Item `json:"items"`
+	Name     string   `json:"name"`     // as in Meter.Model
+	Protocol Protocol `json:"protocol"` // what such a meter speaks
+	Title    string   `json:"title"`    // maker, type, register map
+	Items    []Item   `json:"items"`
 }
 
 // modelFiles holds one file per model, so that a new meter is a new file.
@@ -39,7 +40,7 @@ func loadModels() map[string]Model {
 			panic(fmt.Sprintf("device model %s: %v", f.Name(), err))
 		}
 		for i := range m.Items {
-			m.Items[i].defaults()
+			m.Items[i].defaults(m.Protocol)
 		}
 		all[m.Name] = m
 	}
@@ -54,3 +55,8 @@ func ModelNamed(name string) (Model, bool) {
 
 // ModelNames returns the names of all models, sorted.
 func ModelNames() []string { return slices.Sorted(maps.Keys(models)) }
+
+// modelsFor returns the names of the models that speak a protocol, sorted.
+func modelsFor(p Protocol) []string {
+	return slices.DeleteFunc(ModelNames(), func(name string) bool { return models[name].Protocol != p })
+}

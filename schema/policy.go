@@ -22,38 +22,71 @@ const (
 	SourceModbusTCP     SourceKind = "modbus-tcp"
 	SourceModbusRTU     SourceKind = "modbus-rtu"     // serial line
 	SourceModbusRTUOver SourceKind = "modbus-rtu-tcp" // RTU frames through a serial server
+	SourceDLT645        SourceKind = "dlt645"         // DL/T 645-2007 on a serial line
+	SourceDLT645TCP     SourceKind = "dlt645-tcp"     // the same through a serial server
 )
+
+// Protocol is what is spoken with meters, whatever the medium. It decides which
+// members of sources, meters, items and device models mean something.
+type Protocol string
+
+// The protocols.
+const (
+	Modbus Protocol = "modbus"
+	DLT645 Protocol = "dlt645"
+)
+
+// sourceKinds says of every kind what is spoken, and whether on a serial line.
+var sourceKinds = map[SourceKind]struct {
+	protocol Protocol
+	serial   bool
+}{
+	SourceModbusTCP: {Modbus, false}, SourceModbusRTU: {Modbus, true}, SourceModbusRTUOver: {Modbus, false},
+	SourceDLT645: {DLT645, true}, SourceDLT645TCP: {DLT645, false},
+}
+
+// Protocol returns what is spoken through a source of the kind; "" for an
+// unknown one.
+func (k SourceKind) Protocol() Protocol { return sourceKinds[k].protocol }
 
 // Source is the port that meters are read through. Policies naming the same
 // port share it.
 type Source struct {
 	Kind    SourceKind `json:"kind"`
 	Address string     `json:"address"` // host:port of the TCP kinds
-	Port    string     `json:"port"`    // serial device of modbus-rtu, such as /dev/ttyS1
-	Baud    int        `json:"baud"`    // default 9600
+	Port    string     `json:"port"`    // serial device of modbus-rtu and dlt645, such as /dev/ttyS1
+	Baud    int        `json:"baud"`    // default 9600; 2400 for dlt645
 	Data    int        `json:"data"`    // data bits, 7 or 8; default 8
-	Parity  string     `json:"parity"`  // N, E or O; default N
+	Parity  string     `json:"parity"`  // N, E or O; default N; E for dlt645
 	Stop    int        `json:"stop"`    // stop bits, 1 or 2; default 1
-	Timeout Duration   `json:"timeout"` // for one reply; default 1s
+	Timeout Duration   `json:"timeout"` // for one reply, of dlt645 until it begins; default 1s
 	Pause   Duration   `json:"pause"`   // between two requests; default 0
 	Tries   int        `json:"tries"`   // per request within one cycle; default 2
-	MaxHole *int       `json:"maxHole"` // unused registers read over to join two fields; default 16
+	MaxHole *int       `json:"maxHole"` // of Modbus: unused registers read over to join two fields; default 16
+
+	Preamble *int `json:"preamble"` // of DL/T 645: FE bytes before a request, 0 to 4; default 4
 }
 
 // Meter is one device on the source.
 type Meter struct {
-	ID    string `json:"id"`    // unique within the policy
-	Unit  int    `json:"unit"`  // Modbus unit, 1 to 247 (0 to 255 on TCP); default 1
-	Model string `json:"model"` // device model naming its items; "" = only the policy's items
+	ID      string `json:"id"`      // unique within the policy
+	Unit    int    `json:"unit"`    // Modbus unit, 1 to 247 (0 to 255 on TCP); default 1
+	Address string `json:"address"` // of DL/T 645: the 12 digits of the meter
+	Model   string `json:"model"`   // device model naming its items; "" = only the policy's items
 }
 
-// Item is one value of a meter.
+// Item is one value of a meter. Modbus finds it by function and address, DL/T 645
+// by its data identifier.
 type Item struct {
 	Name     string  `json:"name"`     // unique within a meter
 	Function int     `json:"function"` // 1 coils, 2 discrete inputs, 3 holding registers, 4 input registers; default 3
 	Address  int     `json:"address"`  // 0-based address on the wire
 	Type     string  `json:"type"`     // bool, uint16, int16, uint32, int32, uint64, int64, float32, float64; default uint16, bool for functions 1 and 2
 	Order    string  `json:"order"`    // byte order ABCD (default), DCBA, BADC or CDAB
+	DI       string  `json:"di"`       // data identifier of DL/T 645: 8 hex digits, DI3 first, such as 02010100
+	Offset   int     `json:"offset"`   // bytes of the identifier's data before the value; default 0
+	Format   string  `json:"format"`   // the digits of a DL/T 645 value, such as XXX.X; two to a byte, 16 at most
+	Signed   bool    `json:"signed"`   // whether the value's top bit is its sign
 	Scale    float64 `json:"scale"`    // multiplies the raw value; default 1
 	Unit     string  `json:"unit"`     // such as V, A, kW, kWh, Hz; informative
 }

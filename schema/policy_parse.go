@@ -1,9 +1,11 @@
 package schema
 
 import (
+	"maps"
 	"math"
 	"net"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,32 +34,46 @@ func (p *Policy) defaults() {
 	s := &p.Source
 	setDefault(&s.Timeout, Duration(time.Second))
 	setDefault(&s.Tries, 2)
+	protocol, baud, parity := s.Kind.Protocol(), 9600, "N"
+	switch protocol {
+	case DLT645:
+		baud, parity = 2400, "E"
+		s.dlt645Defaults()
+	default:
+		s.modbusDefaults()
+		for i := range p.Meters {
+			setDefault(&p.Meters[i].Unit, 1)
+		}
+	}
+	if sourceKinds[s.Kind].serial {
+		setDefault(&s.Baud, baud)
+		setDefault(&s.Data, 8)
+		setDefault(&s.Parity, parity)
+		setDefault(&s.Stop, 1)
+	}
+	for i := range p.Items {
+		p.Items[i].defaults(protocol)
+	}
+}
+
+func (s *Source) modbusDefaults() {
 	if s.MaxHole == nil {
 		hole := 16
 		s.MaxHole = &hole
 	}
-	if s.Kind == SourceModbusRTU {
-		setDefault(&s.Baud, 9600)
-		setDefault(&s.Data, 8)
-		setDefault(&s.Parity, "N")
-		setDefault(&s.Stop, 1)
-	}
-	for i := range p.Meters {
-		setDefault(&p.Meters[i].Unit, 1)
-	}
-	for i := range p.Items {
-		p.Items[i].defaults()
-	}
 }
 
-func (it *Item) defaults() {
+func (it *Item) defaults(p Protocol) {
+	setDefault(&it.Scale, 1)
+	if p == DLT645 {
+		return
+	}
 	setDefault(&it.Function, 3)
 	if it.Function <= 2 {
 		setDefault(&it.Type, "bool")
 	}
 	setDefault(&it.Type, "uint16")
 	setDefault(&it.Order, "ABCD")
-	setDefault(&it.Scale, 1)
 }
 
 func (p *Policy) validate(c *check) {
@@ -71,7 +87,7 @@ func (p *Policy) validate(c *check) {
 		c.add("items", "too many items", len(p.Items), MaxItems)
 	}
 	for i := range p.Items {
-		p.Items[i].validate(c, index("items", i))
+		p.Items[i].validate(c, index("items", i), p.Source.Kind.Protocol())
 	}
 	if len(p.Windows) > MaxWindows {
 		c.add("windows", "too many windows", len(p.Windows), MaxWindows)
@@ -88,23 +104,34 @@ func (p *Policy) validateMeters(c *check) {
 		c.add("meters", "too many meters", len(p.Meters), MaxMeters)
 		return
 	}
-	lowest, highest := 1, 247
-	if p.Source.Kind == SourceModbusTCP {
-		lowest, highest = 0, 255
-	}
+	protocol := p.Source.Kind.Protocol()
 	seen := map[string]bool{}
 	for i, m := range p.Meters {
 		at := index("meters", i)
 		c.need(validID(m.ID), at+".id", "must be 1 to 64 of letters, digits and ._-", m.ID)
 		c.need(!seen[m.ID], at+".id", "is given twice", m.ID)
 		seen[m.ID] = true
-		within(c, at+".unit", m.Unit, lowest, highest)
+		p.validateAddress(c, at, m)
 		if m.Model != "" {
-			_, ok := ModelNamed(m.Model)
-			c.need(ok, at+".model", "is not known; known are "+strings.Join(ModelNames(), ", "), m.Model)
+			model, ok := ModelNamed(m.Model)
+			c.need(ok && (model.Protocol == protocol || protocol == ""), at+".model", "is not known for this kind of source; known are "+strings.Join(modelsFor(protocol), ", "), m.Model)
 		}
 		p.validateItemNames(c, at, m)
 	}
+}
+
+// validateAddress makes sure that a meter is named as its protocol does.
+func (p *Policy) validateAddress(c *check, at string, m Meter) {
+	if p.Source.Kind.Protocol() == DLT645 {
+		m.validateDLT645(c, at)
+		return
+	}
+	lowest, highest := 1, 247
+	if p.Source.Kind == SourceModbusTCP {
+		lowest, highest = 0, 255
+	}
+	within(c, at+".unit", m.Unit, lowest, highest)
+	c.need(m.Address == "", at+".address", "is not for Modbus; use unit", m.Address)
 }
 
 // validateItemNames makes sure that each value of a meter has a name of its own.
@@ -119,30 +146,56 @@ func (p *Policy) validateItemNames(c *check, at string, m Meter) {
 }
 
 func (s *Source) validate(c *check) {
-	switch s.Kind {
-	case SourceModbusTCP, SourceModbusRTUOver:
+	kind, known := sourceKinds[s.Kind]
+	switch {
+	case !known:
+		c.add("source.kind", "must be "+kindNames(), s.Kind, nil)
+	case !kind.serial:
 		_, port, err := net.SplitHostPort(s.Address)
 		n, perr := strconv.Atoi(port)
 		c.need(err == nil && perr == nil && n > 0 && n < 65536, "source.address", "must be host:port", s.Address)
-		c.need(s.Port == "", "source.port", "is only for modbus-rtu; use address", s.Port)
-	case SourceModbusRTU:
+		c.need(s.Port == "", "source.port", "is for serial lines; use address", s.Port)
+	default:
 		c.need(path.IsAbs(s.Port) && path.Clean(s.Port) == s.Port, "source.port", "must be the path of a serial device", s.Port)
-		c.need(s.Address == "", "source.address", "is not for modbus-rtu; use port", s.Address)
+		c.need(s.Address == "", "source.address", "is not for serial lines; use port", s.Address)
 		within(c, "source.baud", s.Baud, 300, 4_000_000)
 		within(c, "source.data", s.Data, 7, 8)
 		within(c, "source.stop", s.Stop, 1, 2)
 		c.need(s.Parity == "N" || s.Parity == "E" || s.Parity == "O", "source.parity", "must be N, E or O", s.Parity)
-	default:
-		c.add("source.kind", "must be modbus-tcp, modbus-rtu or modbus-rtu-tcp", s.Kind, nil)
 	}
 	within(c, "source.timeout", s.Timeout, Duration(10*time.Millisecond), Duration(time.Minute))
 	within(c, "source.pause", s.Pause, 0, Duration(time.Minute))
 	within(c, "source.tries", s.Tries, 1, 10)
+	if kind.protocol == DLT645 {
+		s.validateDLT645(c)
+		return
+	}
 	within(c, "source.maxHole", *s.MaxHole, 0, MaxRegistersHole)
+	c.need(s.Preamble == nil, "source.preamble", "is for DL/T 645", nil)
 }
 
-func (it *Item) validate(c *check, at string) {
+// kindNames lists the kinds of source, as in a sentence.
+func kindNames() string {
+	names := slices.Sorted(maps.Keys(sourceKinds))
+	text := make([]string, len(names))
+	for i, n := range names {
+		text[i] = string(n)
+	}
+	return strings.Join(text[:len(text)-1], ", ") + " or " + text[len(text)-1]
+}
+
+func (it *Item) validate(c *check, at string, p Protocol) {
 	c.need(validID(it.Name), at+".name", "must be 1 to 64 of letters, digits and ._-", it.Name)
+	c.need(!math.IsInf(it.Scale, 0) && !math.IsNaN(it.Scale), at+".scale", "must be a finite number", nil)
+	if p == DLT645 {
+		it.validateDLT645(c, at)
+		return
+	}
+	it.validateModbus(c, at)
+}
+
+func (it *Item) validateModbus(c *check, at string) {
+	c.need(it.DI == "" && it.Format == "" && it.Offset == 0 && !it.Signed, at, "di, offset, format and signed are for DL/T 645", nil)
 	within(c, at+".function", it.Function, 1, 4)
 	size := Registers(it.Type)
 	c.need(size > 0, at+".type", "must be bool, uint16, int16, uint32, int32, uint64, int64, float32 or float64", it.Type)
@@ -153,7 +206,6 @@ func (it *Item) validate(c *check, at string) {
 	default:
 		c.add(at+".order", "must be ABCD, DCBA, BADC or CDAB", it.Order, nil)
 	}
-	c.need(!math.IsInf(it.Scale, 0) && !math.IsNaN(it.Scale), at+".scale", "must be a finite number", nil)
 }
 
 func validID(s string) bool {

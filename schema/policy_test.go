@@ -58,9 +58,9 @@ func TestModels(t *testing.T) {
 		m, _ := ModelNamed(name)
 		c := &check{kind: KindPolicy}
 		for i := range m.Items {
-			m.Items[i].validate(c, index("items", i))
+			m.Items[i].validate(c, index("items", i), m.Protocol)
 		}
-		if err := c.err(); err != nil || len(m.Items) == 0 || m.Title == "" {
+		if err := c.err(); err != nil || len(m.Items) == 0 || m.Title == "" || m.Protocol == "" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -245,3 +245,24 @@ func TestRelease_AfterTheLastPoll(t *testing.T) {
 		}
 	})
 }
+
+// Another address is another meter, whose readings are not the former's.
+func TestApply_AnotherAddressInheritsNothing(t *testing.T) {
+	withEngine(t, func(b *bench) {
+		addressed := func(address string) *schema.Policy {
+			p := *policy(10*time.Second, "m")
+			p.Meters = []schema.Meter{{ID: "m", Address: address}}
+			return &p
+		}
+		b.apply("p", 1, addressed("000000000001"))
+		b.pass(15 * time.Second)
+		b.apply("p", 2, addressed("000000000001"))
+		if len(b.report("p").Readings["m"]) == 0 {
+			t.Error("the same meter's readings are gone")
+		}
+		b.apply("p", 3, addressed("000000000002"))
+		if got := b.report("p").Readings["m"]; len(got) != 0 {
+			t.Errorf("of another meter: %+v", got)
+		}
+	})
+}

@@ -52,7 +52,7 @@ func (r *runner) stop() {
 }
 
 // inherit keeps the readings that mean what they meant before: of the same
-// item of the same unit on the same port.
+// item of the same meter on the same port.
 func (r *runner) inherit(old *runner) {
 	last := old.snapshot()
 	r.report.Cycle, r.report.Cycles = last.Cycle, last.Cycles
@@ -66,7 +66,7 @@ func (r *runner) inherit(old *runner) {
 	}
 	for _, m := range r.policy.Meters {
 		was, had := former[m.ID], last.Readings[m.ID]
-		if had == nil || was.Unit != m.Unit {
+		if had == nil || was.Unit != m.Unit || was.Address != m.Address {
 			continue
 		}
 		before := old.policy.ItemsOf(was)
