@@ -33,6 +33,29 @@ func TestImport_Format1(t *testing.T) {
 	}
 }
 
+// A stream of the present format comes out as it went in. When the format
+// changes, this file stays, and so does what it is read as.
+func TestImport_Format2(t *testing.T) {
+	text, err := os.ReadFile("testdata/format-2.ndjson")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := open(t)
+	if n, err := care.Import(t.Context(), bytes.NewReader(text), s, care.Move); err != nil || n != (care.Result{Shadows: 4, Beside: 5}) {
+		t.Fatalf("%+v %v", n, err)
+	}
+	if n, err := care.Check(t.Context(), s, nil); err != nil || n != (care.Result{Shadows: 4, Beside: 5}) {
+		t.Errorf("%+v %v", n, err)
+	}
+	var again bytes.Buffer
+	if _, err := care.Export(t.Context(), s, &again, nil); err != nil {
+		t.Fatal(err)
+	}
+	if again.String() != string(text) {
+		t.Errorf("got\n%swant\n%s", again.String(), text)
+	}
+}
+
 func TestImport_NewerFormat(t *testing.T) {
 	s := open(t)
 	stream := fmt.Sprintf("{\"format\":%d}\n", store.Format+1)
