@@ -104,8 +104,19 @@ func notFound(generation uint64, s *Set) error {
 	if generation <= s.Generation {
 		message += " any more: only the last ones that are over are kept"
 	}
-	return &wire.Error{Code: wire.CodeNotFound, Message: message}
+	return &missing{message}
 }
+
+// missing is shadow.ErrNotFound with a message.
+type missing struct{ message string }
+
+func (e *missing) Error() string { return e.message }
+
+// RejectionCode implements wire.Coded.
+func (e *missing) RejectionCode() int { return wire.CodeNotFound }
+
+// Is makes errors.Is find shadow.ErrNotFound.
+func (e *missing) Is(target error) bool { return target == shadow.ErrNotFound }
 
 // Find returns the change-set of a generation, or why there is none.
 func (s *Set) Find(generation uint64) (*Change, error) {

@@ -2,6 +2,7 @@ package twin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -69,7 +70,11 @@ func (s *Service) Change(ctx context.Context, p identity.Principal, thing string
 	if _, err := s.await(ctx, change{principal: p, key: changeset.Key(thing), set: sc}); err != nil {
 		return nil, err
 	}
-	return s.ChangeOf(ctx, p, thing, added.Generation)
+	got, err := s.ChangeOf(ctx, p, thing, added.Generation)
+	if errors.Is(err, shadow.ErrNotFound) { // so many came after it that it isn't kept any more
+		return &ChangeSet{Thing: thing, Change: added, Status: added.Status}, nil
+	}
+	return got, err
 }
 
 // changeBounds are those of the change-sets of one thing.

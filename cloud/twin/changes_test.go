@@ -318,8 +318,17 @@ func TestChange_Precondition(t *testing.T) {
 
 // What isn't reached in time is taken back, but for what others wrote since.
 func TestChange_Expires(t *testing.T) {
+	for _, versions := range []int{10, 0} { // without a history the stamps tell
+		t.Run(fmt.Sprint("history ", versions), func(t *testing.T) { expires(t, versions) })
+	}
+}
+
+func expires(t *testing.T, versions int) {
 	c := newClock()
-	b := open(t, vfs.NewMem(), living(c))
+	b := open(t, vfs.NewMem(), func(cfg *Config) {
+		living(c)(cfg)
+		cfg.History = versions
+	})
 	b.scheduled(t)
 	expires := func() string { return `"expiresAt":"` + c.in(time.Minute) + `"` }
 	x := key("n", "x")
@@ -333,6 +342,7 @@ func TestChange_Expires(t *testing.T) {
 	} {
 		got := b.mustChange(t, "n", `{"shadows":{"x":{"desired":`+tt.patch+`}},`+expires()+`}`)
 		if tt.meanwhile != "" {
+			c.move(time.Second)
 			b.must(t, x, `{"state":{"desired":`+tt.meanwhile+`}}`)
 		}
 		c.move(time.Minute)

@@ -16,6 +16,11 @@
 // that a change answered by one process is seen by all; what is published about
 // a shadow is in version order for each process.
 //
+// With a change of desired its history is written, and a change-set writes all its
+// shadows together with the record of what became of it: in one change set of the
+// store, so that they are there together or not at all. Both are kept under names
+// that no client can give. Reports write nothing but their shadow.
+//
 // It never knows who is connected or how: stores, brokers and HTTP are behind
 // ports.
 package twin

@@ -31,7 +31,9 @@ func newMetrics(reg prometheus.Registerer, s *Service) *metrics {
 	if reg != nil {
 		reg.MustRegister(m.changes, m.commit, m.conflicts, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gnomon_shadow_cached", Help: "Shadows kept in memory.",
-		}, s.cached))
+		}, s.cached), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gnomon_change_set_things", Help: "Things with change-sets that are not over, as far as this process knows.",
+		}, func() float64 { return float64(s.lives.count.Load()) }))
 	}
 	return m
 }
