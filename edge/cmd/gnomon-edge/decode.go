@@ -13,6 +13,7 @@ import (
 
 	"gnomon/cli/output"
 	dlt645 "gnomon/edge/collect/dlt645/wire"
+	dlt698 "gnomon/edge/collect/dlt698/wire"
 )
 
 // decoder explains one frame of a protocol. What it returns is printed as JSON
@@ -23,6 +24,7 @@ type decoder func(frame []byte) (explanation any, err error)
 // decoders are by the name given to --protocol.
 var decoders = map[string]decoder{
 	"dlt645": explained(dlt645.Explain),
+	"dlt698": explained(dlt698.Explain),
 }
 
 // explained makes a decoder of a function that returns its own type.
@@ -37,7 +39,7 @@ func explained[T any](explain func([]byte) (*T, error)) decoder {
 }
 
 // maxFrame is how many bytes decode takes: more than a frame of any protocol.
-const maxFrame = 4096
+const maxFrame = 17 << 10
 
 func decodeCommand() *cobra.Command {
 	protocol, format := "", "table"
