@@ -164,7 +164,7 @@ func (p *parser) array(level int) *Value {
 	if p.enter(level, ']') {
 		return newValue(Array, 0, "", nil)
 	}
-	var elems []Member
+	elems := make([]Member, 0, 4)
 	for p.err == nil {
 		p.space()
 		elems = append(elems, Member{Value: p.value(level + 1)})
