@@ -148,6 +148,11 @@ func (s *Server) registerChanges() {
 	}, s.openChanges)
 }
 
+var changeBoundsDoc = fmt.Sprintf("A thing has at most %d open ones (scheduled, or applied with an end or something to clear), "+
+	"which write four times as many bytes as a shadow's state may have; one has at most %d shadows and %d windows, and times within %d days. "+
+	"The last %d that are over are kept. All of it must be valid on what is desired at present, also when it is for later.",
+	changeset.DefaultBounds.Open, changeset.DefaultBounds.Shadows, changeset.DefaultBounds.Windows, changeset.DefaultBounds.Horizon/86400, changeset.DefaultBounds.Ended)
+
 type changeOperations struct{ add, list, one, cancel huma.Operation }
 
 func (s *Server) changeOperations(path, id, what string) changeOperations {
@@ -155,7 +160,7 @@ func (s *Server) changeOperations(path, id, what string) changeOperations {
 		add: huma.Operation{
 			Method: http.MethodPost, Path: path, OperationID: "change" + id, DefaultStatus: http.StatusCreated,
 			Summary:     "Change several shadows of " + what + " as one generation, now or when its time has come",
-			Description: "All shadows are written, each with its next version, or none is.", MaxBodyBytes: int64(s.cfg.Limits.BodyBytes),
+			Description: "All shadows are written, each with its next version, or none is. " + changeBoundsDoc, MaxBodyBytes: int64(s.cfg.Limits.BodyBytes),
 			SkipValidateBody: true, // changeset checks it
 		},
 		list: huma.Operation{

@@ -2,6 +2,7 @@ package twin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -19,6 +20,7 @@ import (
 	"gnomon/cloud/store"
 	"gnomon/cloud/store/redis/redistest"
 	"gnomon/shadow"
+	"gnomon/shadow/wire"
 )
 
 // judge is a store that looks at every change set on its way: versions rise by
@@ -328,4 +330,75 @@ func TestReplicasChange_WithoutNotices(t *testing.T) {
 	c.move(time.Minute)
 	scan(t, b)
 	b.until(t, "t", 1, changeset.Applied)
+}
+
+// Replicas that hear nothing of each other write the same shadows, one by one and
+// as change-sets: whatever is answered has happened, once, and whole.
+func TestReplicasChange_Contended(t *testing.T) {
+	c := newClock()
+	server := redistest.Start(t)
+	all := make([]*bench, 3)
+	for i := range all {
+		all[i] = replica(t, server.URL("g"), living(c))
+	}
+	names := []string{"x", "y"}
+	var versions [2]atomic.Int64
+	var sets atomic.Int64
+	var wg sync.WaitGroup
+	for w := range 6 {
+		b, n := all[w%3], w%2
+		wg.Go(func() {
+			for i := range 25 {
+				_, err := b.Update(ctx, op, key("t", names[n]), update(t, fmt.Sprintf(`{"state":{"desired":{"w%d":%d}}}`, w, i)))
+				if errors.Is(err, wire.ErrThrottled) {
+					continue // it lost too often, and hasn't happened
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				versions[n].Add(1)
+			}
+		})
+		wg.Go(func() {
+			for i := range 8 {
+				_, err := b.change(t, "t", fmt.Sprintf(`{"shadows":{"x":{"desired":{"s%d":%d}},"y":{"desired":{"s%d":%d}}}}`, w, i, w, i))
+				if errors.Is(err, wire.ErrThrottled) {
+					continue
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				sets.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if sets.Load() < 6*8/2 {
+		t.Errorf("only %d change-sets of 48 got through", sets.Load())
+	}
+	for n, name := range names {
+		d, err := all[n].Get(ctx, op, key("t", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := uint64(versions[n].Load() + sets.Load()); d.Version != want {
+			t.Errorf("%s has version %d after %d writes and %d change-sets", name, d.Version, versions[n].Load(), sets.Load())
+		}
+		for w := range 6 {
+			x, _ := all[0].Get(ctx, op, key("t", "x"))
+			if a, b := x.Desired.Get(fmt.Sprint("s", w)).Text(), d.Desired.Get(fmt.Sprint("s", w)).Text(); a != b {
+				t.Errorf("of writer %d's change-sets x has %s and %s has %s", w, a, name, b)
+			}
+		}
+		log, _, err := all[0].History(ctx, op, key("t", name))
+		if entries := log.Entries(); err != nil || len(entries) != 10 || entries[9].Version != d.DesiredVersion {
+			t.Errorf("the history of %s: %+v, %v", name, entries, err)
+		}
+	}
+	set, _, err := all[0].view(ctx, "t", nil)
+	if err != nil || set.Generation != uint64(sets.Load()) {
+		t.Errorf("generation %d after %d change-sets, %v", set.Generation, sets.Load(), err)
+	}
 }

@@ -90,6 +90,8 @@ func importCommand(cfg *cloudConfig) *cobra.Command {
 Versions leap ahead by default, because a store that was lost may have handed
 out versions that the export doesn't know of; every node then compares its state
 anew. With --moved they stay: only where nothing was written since the export.
+Histories and change-sets come with their shadows; without --moved change-sets
+that were not over are cancelled, for they may have been applied since.
 Shadows that are there at the same or a later version are kept, so that an
 import which was cut off can be repeated.`,
 		Example: "  gnomon store import --data /var/lib/gnomon-cloud < backup.ndjson\n  gnomon store export --data ./gnomon-data | gnomon store import --moved --store redis://127.0.0.1:6379/0",
