@@ -24,6 +24,8 @@ const (
 	SourceModbusRTUOver SourceKind = "modbus-rtu-tcp" // RTU frames through a serial server
 	SourceDLT645        SourceKind = "dlt645"         // DL/T 645-2007 on a serial line
 	SourceDLT645TCP     SourceKind = "dlt645-tcp"     // the same through a serial server
+	SourceDLT698        SourceKind = "dlt698"         // DL/T 698.45 on a serial line
+	SourceDLT698TCP     SourceKind = "dlt698-tcp"     // the same over TCP, or through a serial server
 )
 
 // Protocol is what is spoken with meters, whatever the medium. It decides which
@@ -34,6 +36,7 @@ type Protocol string
 const (
 	Modbus Protocol = "modbus"
 	DLT645 Protocol = "dlt645"
+	DLT698 Protocol = "dlt698"
 )
 
 // sourceKinds says of every kind what is spoken, and whether on a serial line.
@@ -43,6 +46,7 @@ var sourceKinds = map[SourceKind]struct {
 }{
 	SourceModbusTCP: {Modbus, false}, SourceModbusRTU: {Modbus, true}, SourceModbusRTUOver: {Modbus, false},
 	SourceDLT645: {DLT645, true}, SourceDLT645TCP: {DLT645, false},
+	SourceDLT698: {DLT698, true}, SourceDLT698TCP: {DLT698, false},
 }
 
 // Protocol returns what is spoken through a source of the kind; "" for an
@@ -54,29 +58,31 @@ func (k SourceKind) Protocol() Protocol { return sourceKinds[k].protocol }
 type Source struct {
 	Kind    SourceKind `json:"kind"`
 	Address string     `json:"address"` // host:port of the TCP kinds
-	Port    string     `json:"port"`    // serial device of modbus-rtu and dlt645, such as /dev/ttyS1
+	Port    string     `json:"port"`    // serial device of modbus-rtu, dlt645 and dlt698, such as /dev/ttyS1
 	Baud    int        `json:"baud"`    // default 9600; 2400 for dlt645
 	Data    int        `json:"data"`    // data bits, 7 or 8; default 8
-	Parity  string     `json:"parity"`  // N, E or O; default N; E for dlt645
+	Parity  string     `json:"parity"`  // N, E or O; default N; E for dlt645 and dlt698
 	Stop    int        `json:"stop"`    // stop bits, 1 or 2; default 1
-	Timeout Duration   `json:"timeout"` // for one reply, of dlt645 until it begins; default 1s
+	Timeout Duration   `json:"timeout"` // for one reply, of dlt645 and dlt698 until it begins; default 1s
 	Pause   Duration   `json:"pause"`   // between two requests; default 0
 	Tries   int        `json:"tries"`   // per request within one cycle; default 2
 	MaxHole *int       `json:"maxHole"` // of Modbus: unused registers read over to join two fields; default 16
 
-	Preamble *int `json:"preamble"` // of DL/T 645: FE bytes before a request, 0 to 4; default 4
+	Preamble *int `json:"preamble"` // of DL/T 645 and 698.45: FE bytes before a request, 0 to 4; default 4
+	MaxFrame int  `json:"maxFrame"` // of DL/T 698.45: bytes that meters take and send in one frame; default 512
 }
 
 // Meter is one device on the source.
 type Meter struct {
 	ID      string `json:"id"`      // unique within the policy
 	Unit    int    `json:"unit"`    // Modbus unit, 1 to 247 (0 to 255 on TCP); default 1
-	Address string `json:"address"` // of DL/T 645: the 12 digits of the meter
+	Address string `json:"address"` // of DL/T 645: the 12 digits of the meter; of DL/T 698.45: 2 to 32, those that any may be as A
 	Model   string `json:"model"`   // device model naming its items; "" = only the policy's items
 }
 
 // Item is one value of a meter. Modbus finds it by function and address, DL/T 645
-// by its data identifier.
+// by its data identifier, DL/T 698.45 by its object attribute, which a record may
+// hold.
 type Item struct {
 	Name     string  `json:"name"`     // unique within a meter
 	Function int     `json:"function"` // 1 coils, 2 discrete inputs, 3 holding registers, 4 input registers; default 3
@@ -87,6 +93,10 @@ type Item struct {
 	Offset   int     `json:"offset"`   // bytes of the identifier's data before the value; default 0
 	Format   string  `json:"format"`   // the digits of a DL/T 645 value, such as XXX.X; two to a byte, 16 at most
 	Signed   bool    `json:"signed"`   // whether the value's top bit is its sign
+	OAD      string  `json:"oad"`      // object attribute of DL/T 698.45: 8 hex digits, such as 20000201
+	Record   string  `json:"record"`   // object attribute of the records it is a column of, such as 50040200; "" = none
+	Nth      int     `json:"nth"`      // which record, 1 for the latest to 255; default 1
+	Scaler   string  `json:"scaler"`   // object attribute of its Scaler_Unit, whose power of ten multiplies the value too; "" = none
 	Scale    float64 `json:"scale"`    // multiplies the raw value; default 1
 	Unit     string  `json:"unit"`     // such as V, A, kW, kWh, Hz; informative
 }

@@ -39,6 +39,9 @@ func (p *Policy) defaults() {
 	case DLT645:
 		baud, parity = 2400, "E"
 		s.dlt645Defaults()
+	case DLT698:
+		parity = "E"
+		s.dlt698Defaults()
 	default:
 		s.modbusDefaults()
 		for i := range p.Meters {
@@ -65,7 +68,13 @@ func (s *Source) modbusDefaults() {
 
 func (it *Item) defaults(p Protocol) {
 	setDefault(&it.Scale, 1)
-	if p == DLT645 {
+	switch p {
+	case DLT645:
+		return
+	case DLT698:
+		if it.Record != "" {
+			setDefault(&it.Nth, 1)
+		}
 		return
 	}
 	setDefault(&it.Function, 3)
@@ -122,8 +131,12 @@ func (p *Policy) validateMeters(c *check) {
 
 // validateAddress makes sure that a meter is named as its protocol does.
 func (p *Policy) validateAddress(c *check, at string, m Meter) {
-	if p.Source.Kind.Protocol() == DLT645 {
+	switch p.Source.Kind.Protocol() {
+	case DLT645:
 		m.validateDLT645(c, at)
+		return
+	case DLT698:
+		m.validateDLT698(c, at, len(p.Meters) == 1)
 		return
 	}
 	lowest, highest := 1, 247
@@ -166,12 +179,17 @@ func (s *Source) validate(c *check) {
 	within(c, "source.timeout", s.Timeout, Duration(10*time.Millisecond), Duration(time.Minute))
 	within(c, "source.pause", s.Pause, 0, Duration(time.Minute))
 	within(c, "source.tries", s.Tries, 1, 10)
-	if kind.protocol == DLT645 {
+	c.need(kind.protocol == DLT698 || s.MaxFrame == 0, "source.maxFrame", "is for DL/T 698.45", s.MaxFrame)
+	switch kind.protocol {
+	case DLT645:
 		s.validateDLT645(c)
+		return
+	case DLT698:
+		s.validateDLT698(c)
 		return
 	}
 	within(c, "source.maxHole", *s.MaxHole, 0, MaxRegistersHole)
-	c.need(s.Preamble == nil, "source.preamble", "is for DL/T 645", nil)
+	c.need(s.Preamble == nil, "source.preamble", "is for DL/T 645 and 698.45", nil)
 }
 
 // kindNames lists the kinds of source, as in a sentence.
@@ -187,6 +205,11 @@ func kindNames() string {
 func (it *Item) validate(c *check, at string, p Protocol) {
 	c.need(validID(it.Name), at+".name", "must be 1 to 64 of letters, digits and ._-", it.Name)
 	c.need(!math.IsInf(it.Scale, 0) && !math.IsNaN(it.Scale), at+".scale", "must be a finite number", nil)
+	if p == DLT698 {
+		it.validateDLT698(c, at)
+		return
+	}
+	it.needsNoDLT698(c, at)
 	if p == DLT645 {
 		it.validateDLT645(c, at)
 		return
