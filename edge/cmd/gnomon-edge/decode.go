@@ -17,8 +17,9 @@ import (
 )
 
 // decoder explains one frame of a protocol. What it returns is printed as JSON
-// and YAML as it is, and as a table of its members. With an error it may return
-// what can be said all the same, or nil.
+// and YAML as it is, and as a table of its Rows() [][]string, names and values, or
+// else of its members. With an error it may return what can be said all the same,
+// or nil.
 type decoder func(frame []byte) (explanation any, err error)
 
 // decoders are by the name given to --protocol.
@@ -102,6 +103,10 @@ func printExplanation(c *cobra.Command, f output.Format, explanation any) error 
 	if f != output.Table {
 		return output.Write(c.OutOrStdout(), f, explanation)
 	}
+	header := []string{"FIELD", "VALUE"}
+	if e, ok := explanation.(interface{ Rows() [][]string }); ok {
+		return output.Rows(c.OutOrStdout(), header, e.Rows())
+	}
 	text, err := json.Marshal(explanation)
 	if err != nil {
 		return err
@@ -110,7 +115,7 @@ func printExplanation(c *cobra.Command, f output.Format, explanation any) error 
 	if err != nil {
 		return err
 	}
-	return output.Rows(c.OutOrStdout(), []string{"FIELD", "VALUE"}, rows)
+	return output.Rows(c.OutOrStdout(), header, rows)
 }
 
 // flatten makes a row of every member of a JSON document that holds no others,

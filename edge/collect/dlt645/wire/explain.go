@@ -18,7 +18,21 @@ type Explanation struct {
 	Refused  []string `json:"refused,omitempty"` // what a meter says is wrong
 	Length   int      `json:"length"`
 	Data     string   `json:"data"` // plain, in hex
+	DI       string   `json:"di,omitempty"`
+	Item     string   `json:"item,omitempty"` // what the identifier stands for
+	Fields   []Field  `json:"fields,omitempty"`
+	Note     string   `json:"note,omitempty"`
 	Checksum string   `json:"checksum"`
+}
+
+// Field is one value within the data of a frame.
+type Field struct {
+	Name    string `json:"name"`
+	Value   string `json:"value,omitempty"`
+	Unit    string `json:"unit,omitempty"`
+	Missing bool   `json:"missing,omitempty"` // the meter has no value
+	Problem string `json:"problem,omitempty"` // why the bytes are no value
+	Raw     string `json:"raw"`               // plain, in the order on the wire
 }
 
 // Explain says what one frame is, with or without preamble. Of a broken one it
@@ -61,9 +75,10 @@ func (e *Explanation) describe(f *Frame) {
 	if f.Control.IsAnswer() {
 		e.Sender = "meter"
 	}
-	if f.Control.Refused() && len(f.Data()) > 0 {
-		e.Refused = MeterError(f.Data()[0]).Bits()
+	if f.Control.Function() == Read1997 || f.Control.Function() == Write1997 {
+		e.Protocol = "DL/T 645-1997"
 	}
+	e.explainData(f)
 }
 
 func whose(a Address) string {
@@ -76,4 +91,39 @@ func whose(a Address) string {
 		return "abbreviated: meters whose address ends in " + strings.TrimLeft(a.String(), "A")
 	}
 	return "one meter"
+}
+
+// Rows says the same as a table of names and values.
+func (e *Explanation) Rows() [][]string {
+	rows := [][]string{
+		{"protocol", e.Protocol}, {"preamble", fmt.Sprint(e.Preamble)}, {"address", e.Address + ", " + e.Whose}, {"control", e.Control},
+		{"sender", e.Sender}, {"length", fmt.Sprint(e.Length)}, {"data", e.Data},
+	}
+	if e.DI != "" {
+		rows = append(rows, []string{"identifier", strings.TrimSpace(e.DI + " " + e.Item)})
+	}
+	for _, f := range e.Fields {
+		rows = append(rows, []string{f.Name, f.text()})
+	}
+	for _, r := range e.Refused {
+		rows = append(rows, []string{"refused", r})
+	}
+	if e.More {
+		rows = append(rows, []string{"more", "another frame follows"})
+	}
+	if e.Note != "" {
+		rows = append(rows, []string{"note", e.Note})
+	}
+	return append(rows, []string{"checksum", e.Checksum})
+}
+
+func (f Field) text() string {
+	value := strings.TrimSpace(f.Value + " " + f.Unit)
+	switch {
+	case f.Missing:
+		value = "missing: the meter has no value"
+	case f.Problem != "":
+		value = "no value: " + f.Problem
+	}
+	return strings.TrimSpace(fmt.Sprintf("%s (%s)", value, f.Raw))
 }

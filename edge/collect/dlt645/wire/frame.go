@@ -1,6 +1,9 @@
 package wire
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // The bytes of a frame that are always the same.
 const (
@@ -109,4 +112,26 @@ func (f *Frame) decode(b []byte) (n int, err error) {
 		f.data[i] = c - offset
 	}
 	return n, f.Address.Check()
+}
+
+// Next finds the first whole frame in what came over a line, and returns how
+// many bytes are done with. Noise, preambles and broken frames are passed over;
+// err is the reason for the last of those that began like a frame. A frame that
+// may still grow whole is waited for, unless nothing more will come.
+func (f *Frame) Next(b []byte, last bool) (n int, found bool, err error) {
+	for at := 0; at < len(b); at++ {
+		if b[at] != start {
+			continue
+		}
+		size, problem := f.decode(b[at:])
+		switch {
+		case problem == nil:
+			return at + size, true, nil
+		case errors.Is(problem, ErrShort) && !last:
+			return at, false, err
+		case !errors.Is(problem, ErrStart):
+			err = problem
+		}
+	}
+	return len(b), false, err
 }
