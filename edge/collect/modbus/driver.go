@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -86,8 +85,7 @@ func (d *Driver) Poll(ctx context.Context, r collect.Request) (collect.Result, e
 func (p *port) poll(ctx context.Context, r collect.Request, values map[string]collect.Value) error {
 	u := p.unit(byte(r.Meter.Unit))
 	now := time.Now()
-	if now.Before(u.skipTill) {
-		err := fmt.Errorf("%w: next try in %s", collect.ErrSkipped, u.skipTill.Sub(now).Round(time.Second))
+	if err := u.Err(now); err != nil {
 		missing(values, r.Items, err, now)
 		return err
 	}
@@ -127,7 +125,7 @@ func (p *port) poll(ctx context.Context, r collect.Request, values map[string]co
 			values[it.Name] = collect.Value{Value: v, At: at, Err: err}
 		}
 	}
-	u.note(cmp.Or(gone, failed), time.Now())
+	u.Note(cmp.Or(gone, failed), time.Now())
 	return failed
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/goburrow/modbus"
 
@@ -34,9 +33,8 @@ type port struct {
 
 // unit is what is known of one device on a port.
 type unit struct {
-	failures int       // requests without an answer, in a row
-	skipTill time.Time // after too many
-	cuts     cuts
+	medium.Absence
+	cuts cuts
 }
 
 func newPort(s schema.Source) *port {
@@ -104,15 +102,6 @@ func (p *port) request(b block) ([]byte, error) {
 	}
 }
 
-// A unit that doesn't answer for skipAfter requests is left out for a time that
-// doubles from skipMin to skipMax, so that it costs the others on its line
-// little.
-const (
-	skipAfter = 2
-	skipMin   = 5 * time.Second
-	skipMax   = 5 * time.Minute
-)
-
 func (p *port) unit(id byte) *unit {
 	u := p.units[id]
 	if u == nil {
@@ -120,19 +109,4 @@ func (p *port) unit(id byte) *unit {
 		p.units[id] = u
 	}
 	return u
-}
-
-// note learns from the outcome of a poll at now.
-func (u *unit) note(err error, now time.Time) {
-	if err == nil || errors.Is(err, collect.ErrException) {
-		u.failures, u.skipTill = 0, time.Time{}
-		return
-	}
-	if !errors.Is(err, collect.ErrTimeout) {
-		return // the line's fault, or noise
-	}
-	u.failures++
-	if over := u.failures - skipAfter; over >= 0 {
-		u.skipTill = now.Add(min(skipMin<<min(over, 6), skipMax))
-	}
 }
