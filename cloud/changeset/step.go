@@ -47,7 +47,7 @@ func (s *Set) Add(c *Change, v *View, b Bounds) (Writes, error) {
 		share.Base = current(v.Heads[name])
 	}
 	trial := c.Clone()
-	if _, err := trial.apply(v); err != nil {
+	if _, err := trial.apply(v, nil); err != nil {
 		return Writes{}, err
 	}
 	if c.NoWait && !c.holds(v) {
@@ -57,9 +57,10 @@ func (s *Set) Add(c *Change, v *View, b Bounds) (Writes, error) {
 	w := Writes{Of: c}
 	if c.ready(v) {
 		var err error
-		if w.Shadow, err = c.apply(v); err != nil {
+		if w.Shadow, err = c.apply(v, s.TakesBack()); err != nil {
 			return Writes{}, err
 		}
+		s.inherit(c, v)
 	}
 	if n, size := s.Open(); c.Open() && n > b.Open {
 		return Writes{}, tooMany("open change-sets of this thing", b.Open, n)
@@ -134,7 +135,10 @@ func (s *Set) Step(v *View) Writes {
 			continue
 		}
 		before := c.Status
-		writes := c.step(v)
+		writes := c.step(v, s.TakesBack())
+		if c.Status == Applied && before == Scheduled {
+			s.inherit(c, v)
+		}
 		if c.Status != before {
 			return Writes{c, writes}
 		}
@@ -142,13 +146,27 @@ func (s *Set) Step(v *View) Writes {
 	return Writes{}
 }
 
-func (c *Change) step(v *View) map[string]Write {
+// TakesBack lists the shadows of which something may be taken back: then it
+// matters who says the same.
+func (s *Set) TakesBack() []string {
+	var names []string
+	for _, c := range s.Changes {
+		if c.Status == Applied && c.ExpiresAt > 0 {
+			for name := range c.Shadows {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+func (c *Change) step(v *View, claim []string) map[string]Write {
 	late := c.ExpiresAt > 0 && v.Now >= c.ExpiresAt
 	switch {
 	case c.Status == Scheduled && late:
 		c.end(Expired, v.Now, "it could not be applied in time")
 	case c.Status == Scheduled && c.ready(v):
-		writes, err := c.apply(v)
+		writes, err := c.apply(v, claim)
 		if err == nil {
 			return writes
 		}
@@ -201,20 +219,56 @@ func current(d *shadow.Document) uint64 {
 	return d.Version
 }
 
-// apply works out what a change-set writes. After an error it is not applied.
-func (c *Change) apply(v *View) (map[string]Write, error) {
+// apply works out what a change-set writes. After an error it is not applied. Of
+// the shadows in claim it writes also what is desired already, so that nobody
+// takes it back.
+func (c *Change) apply(v *View, claim []string) (map[string]Write, error) {
 	writes := make(map[string]Write, len(c.Shadows))
 	for name, share := range c.Shadows {
-		w, err := share.apply(name, v, c.ExpiresAt > 0)
+		w, err := share.apply(name, v, slices.Contains(claim, name))
 		if err != nil {
 			return nil, inShadow(name, err)
 		}
-		if w.Next != nil {
-			writes[name] = w
+		if w.Next == nil {
+			continue
+		}
+		writes[name] = w
+		if c.ExpiresAt > 0 {
+			share.Undo = undoOf(desired(v.Heads[name]), w.Next.Desired)
 		}
 	}
 	c.Status, c.Applied = Applied, v.Now
 	return writes, nil
+}
+
+// inherit makes a change-set that has just been applied, and may be taken back,
+// take back what others were to that it wrote over: else what they wrote would be
+// there again, or stay.
+func (s *Set) inherit(c *Change, v *View) {
+	if c.ExpiresAt == 0 {
+		return
+	}
+	for _, other := range s.Changes {
+		if other == c || other.Status != Applied || other.ExpiresAt == 0 {
+			continue
+		}
+		for name, share := range c.Shadows {
+			theirs := other.Shadows[name]
+			if theirs == nil || share.Undo == nil {
+				continue
+			}
+			if head := v.Heads[name]; theirs.Made && head.Exists() && head.DesiredVersion == theirs.Version {
+				share.Made = true
+			}
+			own, wanted := other.untouched(name, v), share.wanted()
+			for path, was := range theirs.Undo {
+				_, over := share.Undo[path]
+				if (over || wanted[path] != nil) && own(path) {
+					share.Undo[path] = was
+				}
+			}
+		}
+	}
 }
 
 // inShadow says which shadow an error is about.
@@ -233,7 +287,7 @@ func inShadow(name string, err error) error {
 	return &wire.Error{Code: code, Message: at + ": " + reason(err)}
 }
 
-func (s *Share) apply(name string, v *View, undo bool) (Write, error) {
+func (s *Share) apply(name string, v *View, claim bool) (Write, error) {
 	head := v.Heads[name]
 	switch {
 	case s.Base > 0 && !head.Exists():
@@ -249,7 +303,8 @@ func (s *Share) apply(name string, v *View, undo bool) (Write, error) {
 	if head.Exists() {
 		old = head.Desired
 	}
-	if s.Replace {
+	w := Write{Update: &shadow.Update{Desired: shadow.Section{Present: true, Patch: patch, Replace: s.Replace}}}
+	if s.Replace && !claim {
 		patch = shadow.PatchBetween(old, shadow.Merge(nil, patch, v.Now))
 		if patch == nil && head.Exists() {
 			s.Version = head.DesiredVersion // it says so already
@@ -258,8 +313,8 @@ func (s *Share) apply(name string, v *View, undo bool) (Write, error) {
 		if patch.Kind() != shadow.Object {
 			patch = shadow.NewObject()
 		}
+		w.Update.Desired = shadow.Section{Present: true, Patch: patch}
 	}
-	w := Write{Update: &shadow.Update{Desired: shadow.Section{Present: true, Patch: patch}}}
 	if w.Next, err = head.Apply(w.Update, v.Now, v.Limits); err != nil {
 		return Write{}, err
 	}
@@ -267,9 +322,6 @@ func (s *Share) apply(name string, v *View, undo bool) (Write, error) {
 		return Write{}, err
 	}
 	s.Version, s.Made = w.Next.Version, !head.Exists()
-	if undo {
-		s.Undo = undoOf(old, w.Next.Desired)
-	}
 	return w, nil
 }
 

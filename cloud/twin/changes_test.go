@@ -363,6 +363,72 @@ func expires(t *testing.T, versions int) {
 	}
 }
 
+// What one that ends wrote over another that ends, the same or something else, is
+// no more to stay than the other's.
+func TestChange_ExpiresOverAnother(t *testing.T) {
+	for _, versions := range []int{10, 0} {
+		c := newClock()
+		b := open(t, vfs.NewMem(), func(cfg *Config) {
+			living(c)(cfg)
+			cfg.History = versions
+		})
+		b.scheduled(t)
+		x := key("n", "x")
+		b.must(t, x, `{"state":{"desired":{"keep":1,"was":0,"deep":5}}}`)
+		for i, patch := range []string{`{"same":1,"other":1,"was":1,"deep":{"a":1}}`, `{"same":1,"other":2,"was":2,"deep":6}`, `{"same":1,"other":3}`} {
+			c.move(time.Second)
+			b.mustChange(t, "n", fmt.Sprintf(`{"shadows":{"x":{"desired":%s}},"expiresAt":"%s"}`, patch, c.in(time.Duration(i+1)*time.Minute)))
+		}
+		c.move(time.Hour)
+		b.until(t, "n", 3, changeset.Expired)
+		b.until(t, "n", 2, changeset.Expired)
+		if got := b.desired(t, x); got != `{"deep":5,"keep":1,"was":0}` {
+			t.Errorf("with %d versions kept: desired %s", versions, got)
+		}
+	}
+}
+
+// Who says that it is desired, in whatever way, has it stay.
+func TestChange_ExpiresNotWhatOthersWant(t *testing.T) {
+	for name, claim := range map[string]func(b *bench) error{
+		"PUT": func(b *bench) error {
+			_, _, err := b.ReplaceDesired(ctx, op, key("n", "app:web"), update(t, `{"state":{"desired":{"component":"web@2"}}}`).Desired.Patch, nil)
+			return err
+		},
+		"change-set": func(b *bench) error {
+			_, err := b.change(t, "n", `{"shadows":{"app:web":{"desired":{"component":"web@2"},"replace":true}}}`)
+			return err
+		},
+		"longer": func(b *bench) error {
+			_, err := b.change(t, "n", `{"shadows":{"app:web":{"desired":{"component":"web@2"},"replace":true}},"expiresAt":"2024-10-01T00:00:00Z"}`)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newClock()
+			b := open(t, vfs.NewMem(), living(c))
+			b.scheduled(t)
+			b.mustChange(t, "n", `{"shadows":{"app:web":{"desired":{"component":"web@2"},"replace":true}},"expiresAt":"`+c.in(time.Minute)+`"}`)
+			c.move(time.Second)
+			if err := claim(b); err != nil {
+				t.Fatal(err)
+			}
+			c.move(time.Minute)
+			b.until(t, "n", 1, changeset.Expired)
+			if got := b.desired(t, key("n", "app:web")); got != `{"component":"web@2"}` {
+				t.Errorf("desired %s", got)
+			}
+			if name == "longer" { // and goes with the longer one, which took it over
+				c.move(366 * 24 * time.Hour)
+				b.until(t, "n", 2, changeset.Expired)
+				if got := b.desired(t, key("n", "app:web")); got != "none" {
+					t.Errorf("after the longer one: desired %s", got)
+				}
+			}
+		})
+	}
+}
+
 // expiredOr is how a change-set ends: one of which nothing is left is superseded.
 func expiredOr(name string) changeset.Status {
 	if name == "but for what was removed" {

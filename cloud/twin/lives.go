@@ -37,11 +37,12 @@ type lives struct {
 // life is one thing.
 type life struct {
 	thing   string
-	version uint64 // of the document of its change-sets
-	watch   bool   // changes of its shadows matter
-	at      int64  // second at which it is looked at; 0: not by itself
-	index   int    // in the heap; -1: not in it
-	again   bool   // something changed while it was being looked at
+	version uint64   // of the document of its change-sets
+	watch   bool     // changes of its shadows matter
+	takes   []string // shadows of which something may be taken back
+	at      int64    // second at which it is looked at; 0: not by itself
+	index   int      // in the heap; -1: not in it
+	again   bool     // something changed while it was being looked at
 	busy    bool
 }
 
@@ -78,7 +79,7 @@ func (l *lives) note(thing string, d *shadow.Document, now int64) error {
 	if x.version == d.Version {
 		return nil // read again; what is planned for it stands
 	}
-	x.version, x.watch = d.Version, watch
+	x.version, x.watch, x.takes = d.Version, watch, set.TakesBack()
 	if watch {
 		at = now // what it waits for may be there already
 	}
@@ -96,6 +97,17 @@ func (l *lives) changed(thing string, now int64) {
 	if x := l.things[thing]; x != nil && x.watch {
 		l.plan(x, now)
 	}
+}
+
+// takeBack tells whether some of what is desired of a shadow may be taken back.
+func (l *lives) takeBack(key store.Key) bool {
+	if l.count.Load() == 0 {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	x := l.things[key.Thing]
+	return x != nil && slices.Contains(x.takes, key.Shadow)
 }
 
 // plan has a thing looked at, once it isn't any more. The lock is held.

@@ -23,7 +23,8 @@ func (s *Service) planUpdate(key store.Key, u *shadow.Update) func(*shadow.Docum
 
 // ReplaceDesired makes desired the whole desired section and returns the
 // document once it is durable. When desired is that already nothing changes and
-// there is no new version. expect, when given, must be the current version (0:
+// there is no new version, unless some of it is there only until a change-set
+// expires: then it is said again, and stays. expect, when given, must be the current version (0:
 // there is no such shadow).
 func (s *Service) ReplaceDesired(ctx context.Context, p identity.Principal, key store.Key, desired *shadow.Value, expect *uint64) (d *shadow.Document, changed bool, err error) {
 	plan := func(head *shadow.Document, now int64) (*shadow.Document, *shadow.Update, error) {
@@ -34,6 +35,12 @@ func (s *Service) ReplaceDesired(ctx context.Context, p identity.Principal, key 
 		var old *shadow.Value
 		if head.Exists() {
 			old = head.Desired
+		}
+		if s.lives.takeBack(key) { // who wants it to stay must be seen to have said so
+			changed = true
+			u := &shadow.Update{Desired: shadow.Section{Present: true, Patch: desired, Replace: true}}
+			next, err := head.Apply(u, now, s.cfg.Limits)
+			return next, u, err
 		}
 		patch := shadow.PatchBetween(old, shadow.Merge(nil, desired, now))
 		if patch == nil && head.Exists() {
