@@ -26,6 +26,7 @@ type decoder func(frame []byte) (explanation any, err error)
 var decoders = map[string]decoder{
 	"dlt645": explained(dlt645.Explain),
 	"dlt698": explained(dlt698.Explain),
+	"q376":   explained(explainQ376),
 }
 
 // explained makes a decoder of a function that returns its own type.
