@@ -143,7 +143,7 @@ func (l NodeStates) At(i int) NodeState {
 	low, high := b[6], b[7]
 	return NodeState{
 		Address: Address(b), RelayLevel: low & 15, Quality: low >> 4,
-		Phases: high & 7, Protocol: Protocol(high >> 3 & 7), MinuteCollection: high&1<<6 != 0, spare: high >> 7,
+		Phases: high & 7, Protocol: Protocol(high >> 3 & 7), MinuteCollection: high&(1<<6) != 0, spare: high >> 7,
 	}
 }
 

@@ -86,9 +86,13 @@ func (d Down) explain() Object {
 	case d.RateInKilos:
 		rate = fmt.Sprintf("%d kbit/s", d.Rate)
 	}
+	reply := "default"
+	if d.ReplyBytes > 0 {
+		reply = fmt.Sprintf("%d bytes", d.ReplyBytes)
+	}
 	return Object{
 		{"routing", !d.Bypass}, {"attachedNodes", d.SubNode}, {"addressField", d.Address}, {"conflictDetection", d.Conflicts},
-		{"relayLevel", d.RelayLevel}, {"channel", d.Channel}, {"correction", d.Correction}, {"expectedReply", fmt.Sprintf("%d bytes", d.ReplyBytes)},
+		{"relayLevel", d.RelayLevel}, {"channel", d.Channel}, {"correction", d.Correction}, {"expectedReply", reply},
 		{"rate", rate},
 	}
 }
@@ -110,17 +114,19 @@ func quality(q byte) string {
 
 // data explains the data unit.
 func (e *Explanation) data(f *Frame, carried Carried) error {
-	entry, layouts, err := f.layouts()
-	if entry != nil {
+	entry, err := f.entry()
+	var forms []layout
+	if err == nil {
 		e.Fn, e.Origin = fmt.Sprintf("%v %s", f.Fn, entry.name), entry.origin
+		forms, err = f.forms(&entry)
 	}
-	if layouts == nil {
+	if forms == nil {
 		if len(f.Data) > 0 {
 			e.Data = Object{{"bytes", fmt.Sprintf("% X", f.Data)}}
 		}
 		return err
 	}
-	for _, l := range layouts {
+	for _, l := range forms {
 		w := walker{cursor: cursor{data: f.Data}, carried: carried}
 		var o Object
 		w.layout(l, &o)
@@ -136,35 +142,44 @@ func (e *Explanation) data(f *Frame, carried Carried) error {
 	return fmt.Errorf("data unit: %w", err)
 }
 
-// layouts are the forms that the data unit may have. Without any, and without an
-// error, it is anything.
-func (f *Frame) layouts() (*entry, []layout, error) {
+// entry looks up what a frame is. AFNDebug has anything for an entry.
+func (f *Frame) entry() (entry, error) {
 	if f.AFN == AFNDebug {
-		return nil, nil, nil
+		return entry{name: "as the vendor pleases"}, nil
 	}
 	fns := entries[f.AFN]
 	if fns == nil {
-		return nil, nil, fmt.Errorf("%w: %02XH", ErrAFN, byte(f.AFN))
+		return entry{}, fmt.Errorf("%w: %02XH", ErrAFN, byte(f.AFN))
 	}
 	e, ok := fns[f.Fn]
 	if !ok {
-		return nil, nil, fmt.Errorf("%w: %02XH has no %v", ErrFn, byte(f.AFN), f.Fn)
+		return entry{}, fmt.Errorf("%w: %02XH has no %v", ErrFn, byte(f.AFN), f.Fn)
 	}
+	return e, nil
+}
+
+// forms are those that the data unit may have. Without any, and without an error,
+// it is anything.
+func (f *Frame) forms(e *entry) ([]layout, error) {
 	forms, way := e.down, "down"
 	if f.Control.Up() {
 		forms, way = e.up, "up"
 	}
 	if forms == nil && (e.down != nil || e.up != nil) {
-		return &e, nil, fmt.Errorf("%w: %02XH-%v does not exist on the way %s", ErrFn, byte(f.AFN), f.Fn, way)
+		return nil, fmt.Errorf("%w: %02XH-%v does not exist on the way %s", ErrFn, byte(f.AFN), f.Fn, way)
 	}
-	return &e, forms, nil
+	return forms, nil
 }
 
 // Check makes sure that a frame's data unit is of the form that its AFN and Fn
 // have in its direction. What is carried is not looked at.
 func (f *Frame) Check() error {
-	_, layouts, err := f.layouts()
-	for _, l := range layouts {
+	e, err := f.entry()
+	if err != nil {
+		return err
+	}
+	forms, err := f.forms(&e)
+	for _, l := range forms {
 		w := walker{cursor: cursor{data: f.Data}}
 		w.layout(l, nil)
 		if reason := w.end(); reason == nil {

@@ -76,19 +76,7 @@ func TestUnits_Golden(t *testing.T) {
 		unique(t, u.name, e.Data)
 		fmt.Fprintf(&got, "%s: %s\n%s\n\n", u.name, e.Fn, text)
 	}
-	const file = "testdata/units.golden"
-	if *update {
-		if err := os.WriteFile(file, got.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got.Bytes(), want) {
-		t.Errorf("explanations differ from %s:\n%s", file, got.String())
-	}
+	goldenFile(t, "testdata/units.golden", got.Bytes())
 }
 
 // unique makes sure that no object says two things by one name.
