@@ -49,6 +49,7 @@ var (
 	ErrGarbled   = errors.New("garbled answer")
 	ErrException = errors.New("refused by the meter")
 	ErrNotNumber = errors.New("not a number")
+	ErrNoValue   = errors.New("the meter has no value")
 	ErrSkipped   = errors.New("skipped: the meter has not answered lately")
 )
 
@@ -59,7 +60,7 @@ func Reason(err error) string {
 		word string
 	}{
 		{ErrTimeout, "timeout"}, {ErrLink, "link"}, {ErrGarbled, "garbled"}, {ErrException, "exception"},
-		{ErrNotNumber, "not-a-number"}, {ErrSkipped, "skipped"}, {context.DeadlineExceeded, "overrun"}, {context.Canceled, "stopped"},
+		{ErrNotNumber, "not-a-number"}, {ErrNoValue, "no-value"}, {ErrSkipped, "skipped"}, {context.DeadlineExceeded, "overrun"}, {context.Canceled, "stopped"},
 	} {
 		if errors.Is(err, r.err) {
 			return r.word

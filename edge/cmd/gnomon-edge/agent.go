@@ -15,6 +15,7 @@ import (
 
 	"gnomon/edge/artifact"
 	"gnomon/edge/collect"
+	"gnomon/edge/collect/dlt645"
 	"gnomon/edge/collect/modbus"
 	"gnomon/edge/link"
 	"gnomon/edge/reconcile/loop"
@@ -68,17 +69,29 @@ func (a *agent) assemble() error {
 	if a.link, err = link.New(link.Config{Node: cfg.Node, Store: a.state, Dial: a.dial, Log: a.log}); err != nil {
 		return err
 	}
-	driver := modbus.New()
-	drivers := make(map[schema.SourceKind]collect.Driver)
-	for _, kind := range modbus.Kinds {
-		drivers[kind] = driver
-	}
-	a.policies = collect.New(collect.Config{Drivers: drivers, Log: a.log})
+	a.policies = collect.New(collect.Config{Drivers: drivers(), Log: a.log})
 	a.loop = loop.New(loop.Config{
 		Node: a.node, Shadows: a.link, Workloads: a.workloads, Components: components,
 		Policies: a.policies, Memory: a.state, Log: a.log,
 	})
 	return nil
+}
+
+// drivers returns a driver for every kind of source, one for each protocol.
+func drivers() map[schema.SourceKind]collect.Driver {
+	all := make(map[schema.SourceKind]collect.Driver)
+	for _, p := range []struct {
+		driver collect.Driver
+		kinds  []schema.SourceKind
+	}{
+		{modbus.New(), modbus.Kinds},
+		{dlt645.New(), dlt645.Kinds},
+	} {
+		for _, kind := range p.kinds {
+			all[kind] = p.driver
+		}
+	}
+	return all
 }
 
 func (a *agent) dial(ctx context.Context) (net.Conn, error) {

@@ -58,7 +58,7 @@ func Explain(b []byte) (*Explanation, error) {
 }
 
 func checksumOf(b []byte) string {
-	if len(b) < overhead || len(b) != overhead+int(b[9]) {
+	if len(b) < Overhead || len(b) != Overhead+int(b[9]) {
 		return ""
 	}
 	want, got := sum(b[:len(b)-2]), b[len(b)-2]

@@ -18,8 +18,8 @@ const (
 	MaxData      = 200 // bytes of data in one frame
 	MaxWriteData = 50  // of them in a request to write
 	MaxPreamble  = 4
-	overhead     = 12 // 68 address(6) 68 control length … checksum 16
-	MaxFrame     = overhead + MaxData
+	Overhead     = 12 // 68 address(6) 68 control length … checksum 16
+	MaxFrame     = Overhead + MaxData
 )
 
 // Frame is one frame, without preamble. Its data is plain: the 33H that are
@@ -94,9 +94,9 @@ func (f *Frame) decode(b []byte) (n int, err error) {
 	case len(b) > 9 && b[9] > MaxData:
 		return 0, fmt.Errorf("%w: %d bytes of data announced, a frame holds %d", ErrLength, b[9], MaxData)
 	case len(b) < 10:
-		return 0, fmt.Errorf("%w: %d bytes, a frame has at least %d", ErrShort, len(b), overhead)
+		return 0, fmt.Errorf("%w: %d bytes, a frame has at least %d", ErrShort, len(b), Overhead)
 	}
-	n = overhead + int(b[9])
+	n = Overhead + int(b[9])
 	if len(b) < n {
 		return 0, fmt.Errorf("%w: %d bytes of %d", ErrShort, len(b), n)
 	}

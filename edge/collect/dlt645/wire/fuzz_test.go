@@ -67,7 +67,7 @@ func FuzzNext(f *testing.F) {
 			have, stream = append(have, stream[:n]...), stream[n:]
 			for {
 				done, found, _ := got.Next(have, len(stream) == 0)
-				if done > len(have) || found && done < overhead {
+				if done > len(have) || found && done < Overhead {
 					t.Fatalf("%d bytes of %d", done, len(have))
 				}
 				have = have[done:]
