@@ -16,6 +16,7 @@ import (
 	"gnomon/edge/artifact"
 	"gnomon/edge/collect"
 	"gnomon/edge/collect/dlt645"
+	"gnomon/edge/collect/dlt698"
 	"gnomon/edge/collect/modbus"
 	"gnomon/edge/link"
 	"gnomon/edge/reconcile/loop"
@@ -86,6 +87,7 @@ func drivers() map[schema.SourceKind]collect.Driver {
 	}{
 		{modbus.New(), modbus.Kinds},
 		{dlt645.New(), dlt645.Kinds},
+		{dlt698.New(), dlt698.Kinds},
 	} {
 		for _, kind := range p.kinds {
 			all[kind] = p.driver

@@ -1,0 +1,20 @@
+package dlt698
+
+import (
+	"flag"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// The tests wait for time limits more than they compute, so many of them run at
+// once whatever the number of processors.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f != nil {
+		if err := f.Value.Set("32"); err != nil {
+			panic(err)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
