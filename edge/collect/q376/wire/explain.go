@@ -224,7 +224,12 @@ func (e *Explanation) note(f *Frame) {
 		}
 		protocol, content = r.Protocol, r.Content
 	}
-	if err := CheckMeter(protocol, content, f.Exchange().Meter); errors.Is(err, ErrForeign) {
-		e.Notes = append(e.Notes, err.Error())
+	meter := f.Exchange().Meter
+	if err := CheckMeter(protocol, content, meter); errors.Is(err, ErrForeign) {
+		note := err.Error()
+		if CheckMeter(protocol, content, meter.Reversed()) == nil {
+			note += ": the address field has it the other way round"
+		}
+		e.Notes = append(e.Notes, note)
 	}
 }

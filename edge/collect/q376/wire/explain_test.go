@@ -124,7 +124,7 @@ func TestExplain_Notes(t *testing.T) {
 	}{
 		"14 frames":  {unhex(t, tooMany), "denied with code 110: more meter frames in one frame than allowed: 14 frames, 13 are the limit"},
 		"failure":    {unhex(t, golden[5].frame), "the module could not read meter 000009285772"},
-		"reversed":   {unhex(t, golden[4].frame), "of another meter: of 222202005002, not of 025000022222"},
+		"reversed":   {unhex(t, golden[4].frame), "of another meter: of 222202005002, not of 025000022222: the address field has it the other way round"},
 		"no address": {framed(t, place{AFNMonitor, 1, false}, "02 00 00 00"), "there is no address field"},
 	} {
 		e, err := Explain(c.frame, nil)

@@ -286,6 +286,19 @@ func TestScanner_FindsTheNextFrame(t *testing.T) {
 	}
 }
 
+// A length that is garbled must not swallow the frames behind it.
+func TestScanner_GarbledLength(t *testing.T) {
+	var s Scanner
+	var f Frame
+	s.Write(append([]byte{start, 18, 0}, unhex(t, pauseRead)...)) // ends where the good frame does
+	if ok, err := s.Next(&f); ok || !errors.Is(err, ErrChecksum) {
+		t.Fatal(ok, err)
+	}
+	if ok, err := s.Next(&f); !ok || err != nil || f.AFN != AFNRouteControl {
+		t.Error(ok, err, f.AFN)
+	}
+}
+
 func TestAddress(t *testing.T) {
 	for _, s := range []string{"", "12345678901", "1234567890123", "12345678901A", "ÀÀÀÀÀÀ"} {
 		if _, err := ParseAddress(s); !errors.Is(err, ErrAddress) {

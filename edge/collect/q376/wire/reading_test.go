@@ -75,6 +75,8 @@ func TestConcurrentRead_Limits(t *testing.T) {
 		"no frame":         {ConcurrentRead{Protocol: DLT645, Content: []byte{1, 2}}, DefaultLimits, ErrCarried},
 		"a frame and more": {ConcurrentRead{Protocol: DLT645, Content: append(frames(1), 0x68)}, DefaultLimits, ErrCarried},
 		"a cut frame":      {ConcurrentRead{Protocol: DLT698, Content: unhex(t, one698)[:25]}, DefaultLimits, ErrCarried},
+		"no end":           {ConcurrentRead{Protocol: DLT645, Content: append(unhex(t, one645)[:15], 0x17)}, DefaultLimits, ErrCarried},
+		"no end of 698":    {ConcurrentRead{Protocol: DLT698, Content: append(unhex(t, one698)[:25], 0x17)}, DefaultLimits, ErrCarried},
 		"a protocol":       {ConcurrentRead{Protocol: 4, Content: frames(1)}, DefaultLimits, ErrProtocol},
 	} {
 		if err := c.read.Check(c.limits); !errors.Is(err, c.err) || (err == nil) != (c.err == nil) {

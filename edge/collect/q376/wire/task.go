@@ -41,8 +41,10 @@ var (
 	}
 )
 
-// StationResults are what a node's module says of a task's reading.
-var StationResults = []string{"done", "no such task", "no frozen data", "other error"}
+// StationResult spells out what a node's module says of a task's reading.
+func StationResult(code byte) string { return spell(stationResults, code) }
+
+var stationResults = []string{"done", "no such task", "no frozen data", "other error"}
 
 // Result spells out what a configuration has come to.
 func (p *Profile) Result(code byte) string { return spell(p.Results, code) }

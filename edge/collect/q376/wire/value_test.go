@@ -186,6 +186,8 @@ func TestValues_OfTasks(t *testing.T) {
 	}
 	is(t, "result", Anhui.Result(2), "duplicate task")
 	is(t, "result", Anhui.Result(5), "reserved code 5")
+	is(t, "result", StationResult(2), "no frozen data")
+	is(t, "result", StationResult(4), "reserved code 4")
 	is(t, "result", Chongqing.Result(6), "the network is being formed")
 }
 
@@ -255,6 +257,7 @@ func TestAppend_Refuses(t *testing.T) {
 		"answer, verdict":      {(&ReadAnswer{Verdict: 3}).Append, ErrValue},
 		"answer, nothing":      {(&ReadAnswer{Verdict: ReadThis}).Append, ErrLength},
 		"answer, something":    {(&ReadAnswer{Verdict: ReadDone, Content: long[:3]}).Append, ErrLength},
+		"answer, attached":     {(&ReadAnswer{Verdict: ReadDone, SubNodes: make(Addresses, 6)}).Append, ErrTooMany},
 		"list":                 {(&NodeList{Nodes: make(NodeStates, 256*8)}).Append, ErrTooMany},
 		"task, protocol":       {(&Task{Protocol: 4}).Append, ErrProtocol},
 		"task, items":          {(&Task{Kinds: [3]TaskItems{2: {Items: long[:7]}}}).Append, ErrTooMany},
