@@ -66,6 +66,15 @@ var spoilers = map[string]struct {
 		other.data[len(other.data)-4] ^= 0x40 // the object of the last one
 		return []reply{{0, packet(0xc3, q.address, q.client, s.answer(other, 99, n))}}
 	}},
+	"of another record": {false, func(s *server, q question, n int, _ []byte) []reply {
+		other := q
+		other.data = slices.Clone(q.data)
+		other.data[4] ^= 1 // the object of the record, or of the first attribute of a list
+		return []reply{{0, packet(0xc3, q.address, q.client, s.answer(other, 99, n))}}
+	}},
+	"begun by the meter": {false, func(s *server, q question, n int, _ []byte) []reply {
+		return []reply{{0, packet(0x83, q.address, q.client, s.answer(q, 99, n))}}
+	}},
 	"of another kind": {false, func(_ *server, q question, _ int, _ []byte) []reply {
 		return []reply{{0, packet(0xc3, q.address, q.client, []byte{0x86, 1, q.data[2], 0x20, 0, 2, 1, 0, 0, 0})}}
 	}},
@@ -158,6 +167,23 @@ func TestPoll_FaultsAmongParts(t *testing.T) {
 				m.recover(address, several)
 			})
 		}
+	}
+}
+
+// A part that is left out is asked for again.
+func TestPoll_PartLeftOut(t *testing.T) {
+	t.Parallel()
+	s := &server{partSize: 2}
+	s.fault = func(n int, q question, good []byte) []reply {
+		if n == 1 {
+			return []reply{{0, packet(0xc3, q.address, q.client, s.part(q.data[2], 3))}}
+		}
+		return []reply{{0, good}}
+	}
+	m := newMaster(t, schema.SourceDLT698TCP, s)
+	m.source.Timeout = schema.Duration(2 * time.Second)
+	if result, ok, err := m.poll(address, several[:5]); !ok || result.Frames != 4 {
+		t.Errorf("%d frames, %v", result.Frames, err)
 	}
 }
 

@@ -63,9 +63,16 @@ func (p *port) close() {
 	}
 }
 
+// maxMeters bounds what is remembered of meters, of policies that are gone too;
+// beyond it all is learnt anew.
+const maxMeters = 4 * schema.MaxMeters
+
 func (p *port) meter(a wire.Address) *meter {
 	m := p.meters[a]
 	if m == nil {
+		if len(p.meters) >= maxMeters {
+			clear(p.meters)
+		}
 		m = &meter{most: make(map[batchKey]int), alone: make(map[slot]bool), scalers: make(map[wire.ObjectAttribute]int)}
 		p.meters[a] = m
 	}
