@@ -239,3 +239,19 @@ func TestApply_OverrunsAnew(t *testing.T) {
 		}
 	})
 }
+
+// A meter that answers, but has no value for an item, isn't read whole: the
+// report says why.
+func TestQuality_NoValueIsToldInTheCycle(t *testing.T) {
+	withEngine(t, func(b *bench) {
+		b.driver.answer = func(r Request) (Result, error) {
+			return Result{Values: map[string]Value{"a": {At: midnight, Err: fmt.Errorf("%w: a", ErrNoValue)}}}, nil
+		}
+		b.apply("p", 1, policy(10*time.Second, "m"))
+		b.pass(10 * time.Second)
+		b.wantReading("m", "a", "", Missing, "no-value", 0)
+		if c := b.report("p").Cycle; c.Success != 0 || c.Error != "m: the meter has no value: a" {
+			t.Errorf("%+v", c)
+		}
+	})
+}

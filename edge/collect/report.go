@@ -41,7 +41,7 @@ type Cycle struct {
 	Success  int    // meters of which every item was read
 	Frames   int    // requests sent on the line
 	Overruns uint64 // slots left out since the policy was applied, because a cycle took too long
-	Error    string // of the first meter that failed
+	Error    string // of the first meter that failed; else of the first value that was not there
 }
 
 // Report is the latest of a policy. Readings are by meter and item.

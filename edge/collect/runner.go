@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -145,6 +146,7 @@ func (r *runner) cycle(ctx context.Context, slot time.Time) {
 	began := time.Now() // how long it takes doesn't depend on a clock that may be set
 	c := Cycle{At: slot, Meters: len(r.policy.Meters)}
 	driver := r.engine.cfg.Drivers[r.policy.Source.Kind]
+	gap := "" // the first value that a meter didn't give, though it was read
 	for _, m := range r.policy.Meters {
 		items := r.policy.ItemsOf(m)
 		result, err := driver.Poll(ctx, Request{Source: r.policy.Source, Meter: m, Items: items, Priority: r.policy.Priority})
@@ -154,7 +156,11 @@ func (r *runner) cycle(ctx context.Context, slot time.Time) {
 		c.Frames += result.Frames
 		complete := err == nil
 		for _, it := range items {
-			complete = complete && result.Values[it.Name].Err == nil && result.Values[it.Name].Value != nil
+			v := result.Values[it.Name]
+			complete = complete && v.Err == nil && v.Value != nil
+			if v.Err != nil && gap == "" {
+				gap = m.ID + ": " + v.Err.Error()
+			}
 		}
 		if complete {
 			c.Success++
@@ -163,6 +169,7 @@ func (r *runner) cycle(ctx context.Context, slot time.Time) {
 		}
 		r.take(m.ID, items, result)
 	}
+	c.Error = cmp.Or(c.Error, gap)
 	c.Duration = time.Since(began)
 	missed := r.next(slot.Add(c.Duration)).Sub(slot)/r.policy.Period.D() - 1
 	r.mu.Lock()

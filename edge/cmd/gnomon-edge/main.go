@@ -75,7 +75,7 @@ func rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see: %s --help", err, c.CommandPath())}
 	})
-	root.AddCommand(runCommand(), statusCommand(), decodeCommand(), versionCommand())
+	root.AddCommand(runCommand(), statusCommand(), decodeCommand(), scanCommand(), versionCommand())
 	for _, c := range root.Commands() {
 		check := c.Args
 		c.Args = func(c *cobra.Command, args []string) error {

@@ -161,9 +161,11 @@ func (p *port) listen(deadline time.Time) (int, error) {
 // still incomplete stays, unless nothing more will come.
 func (p *port) find(q question, last bool) (found bool, problem error) {
 	for len(p.in) > 0 {
-		whole, err := p.next(last)
+		whole, lost, err := p.next(last)
 		if err != nil {
 			problem = err
+		} else if lost > 0 {
+			problem = fmt.Errorf("%d bytes that are no frame", lost)
 		}
 		if !whole {
 			break
@@ -175,19 +177,17 @@ func (p *port) find(q question, last bool) (found bool, problem error) {
 	return false, problem
 }
 
-// next takes the next frame out of what has come into p.heard. The error is why
-// something else was thrown away.
-func (p *port) next(last bool) (whole bool, err error) {
+// next takes the next frame out of what has come into p.heard, and says how many
+// bytes before it were lost. The error is why something like a frame was none.
+func (p *port) next(last bool) (whole bool, lost int, err error) {
 	n, whole, err := p.heard.Next(p.in, last)
 	junk := p.in[:n]
 	if whole {
 		junk = junk[:n-wire.Overhead-len(p.heard.Data())]
 	}
-	if lost := len(bytes.Trim(junk, "\xfe")); err == nil && lost > 0 {
-		err = fmt.Errorf("%d bytes that are no frame", lost)
-	}
+	lost = len(bytes.Trim(junk, "\xfe"))
 	p.in = p.in[:copy(p.in, p.in[n:])]
-	return whole, err
+	return whole, lost, err
 }
 
 // alone fails if the meter says anything else within a time limit. Where no
@@ -204,7 +204,7 @@ func (p *port) alone(doubtful bool) error {
 			return err
 		}
 		for len(p.in) > 0 {
-			if whole, _ := p.next(silent); !whole {
+			if whole, _, _ := p.next(silent); !whole {
 				break
 			}
 			another := doubtful || p.heard.Control != answer.Control || !bytes.Equal(p.heard.Data(), answer.Data())
