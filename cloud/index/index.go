@@ -166,7 +166,7 @@ func (ix *Index) apply(batch []change) {
 
 // put takes one document in, unless it knows a newer one.
 func (ix *Index) put(f *facts) {
-	b, i, found := ix.rows.find(f.key)
+	b, i, found := ix.rows.locate(f.key)
 	if found {
 		r := &ix.rows.blocks[b][i]
 		switch {

@@ -1,6 +1,8 @@
 package index
 
 import (
+	"hash/maphash"
+	"math"
 	"slices"
 	"sort"
 
@@ -16,6 +18,36 @@ const blockRows = 512
 type rows struct {
 	blocks [][]row // none is empty
 	count  int
+	hints  []hint // by a hash of the key
+	seed   maphash.Seed
+}
+
+// hint is where a row was last seen: looking for one of 100,000 goes all over the
+// memory, and most are where they were.
+type hint struct{ block, row uint16 }
+
+const (
+	hintsFrom = 4096    // rows; fewer are found as fast without
+	maxHints  = 1 << 21 // 8 MiB
+)
+
+// locate is find for whoever may change the rows.
+func (r *rows) locate(k store.Key) (b, i int, found bool) {
+	if r.count < hintsFrom {
+		return r.find(k)
+	}
+	if n := len(r.hints); n < 2*r.count && n < maxHints {
+		r.hints, r.seed = make([]hint, max(4*hintsFrom, 2*n)), maphash.MakeSeed()
+	}
+	h := &r.hints[maphash.Comparable(r.seed, k)%uint64(len(r.hints))]
+	b, i = int(h.block), int(h.row)
+	if b < len(r.blocks) && i < len(r.blocks[b]) && r.blocks[b][i].compare(k) == 0 {
+		return b, i, true
+	}
+	if b, i, found = r.find(k); found && b <= math.MaxUint16 {
+		*h = hint{uint16(b), uint16(i)}
+	}
+	return b, i, found
 }
 
 // find returns where the row of a key is, or belongs.

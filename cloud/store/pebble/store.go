@@ -30,7 +30,7 @@ type Config struct {
 	Dir        string
 	FS         vfs.FS // default: the disk
 	CacheBytes int64  // block cache; default 16 MiB
-	MemTable   uint64 // write buffer, twice of which may be held; default 32 MiB, taken as needed
+	MemTable   uint64 // write buffer, twice of which may be held; default 64 MiB, taken as needed
 	Queue      int    // change sets waiting; default 4096
 	Log        *slog.Logger
 }
@@ -58,7 +58,7 @@ func Open(cfg Config) (*Store, error) {
 		cfg.CacheBytes = 16 << 20
 	}
 	if cfg.MemTable == 0 {
-		cfg.MemTable = 32 << 20
+		cfg.MemTable = 64 << 20
 	}
 	if cfg.Queue == 0 {
 		cfg.Queue = 4096
@@ -96,7 +96,7 @@ func keepApart() pebble.ValueSeparationPolicy {
 	return pebble.ValueSeparationPolicy{
 		Enabled:               true,
 		MinimumSize:           256,
-		MaxBlobReferenceDepth: 10,
+		MaxBlobReferenceDepth: 40, // beyond which a compaction copies the records, too; they are read one at a time
 		RewriteMinimumAge:     time.Minute,
 		TargetGarbageRatio:    0.5, // so that replaced records take as much room as the others, at most
 	}
