@@ -5,6 +5,7 @@ import (
 	"flag"
 	"maps"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f != nil {
-		if err := f.Value.Set("32"); err != nil {
+		if err := f.Value.Set("96"); err != nil {
 			panic(err)
 		}
 	}
@@ -30,7 +31,7 @@ func TestMain(m *testing.M) {
 // calm is the time limit where every answer comes at once, and a busy machine is
 // not to spoil one; patience where answers are late or don't come.
 const (
-	calm     = 500 * time.Millisecond
+	calm     = time.Second
 	patience = 150 * time.Millisecond
 )
 
@@ -139,7 +140,7 @@ func TestPoll_Refusals(t *testing.T) {
 	t.Parallel()
 	s := &slave{meters: household()}
 	b := attach(t, schema.SourceDLT645TCP, s)
-	b.source.Timeout = schema.Duration(patience)
+	b.source.Timeout = schema.Duration(calm) // a refusal costs as much
 	m := newMaster(t, b.source)
 	items := []schema.Item{item("Q", "02040000", "XX.XXXX"), item("V", "02010100", "XXX.X"), item("Angle", "02070100", "XXX.X"), item("F", "02800002", "XX.XX")}
 	want := map[string]string{"Q": "exception", "V": "100.1", "Angle": "exception", "F": "50.01"}
@@ -181,15 +182,18 @@ func TestPoll_Blocks(t *testing.T) {
 func TestPoll_FollowUps(t *testing.T) {
 	eachKind(t, func(t *testing.T, kind schema.SourceKind) {
 		for _, chunk := range []int{1, 3, 4, 11, 12} {
-			s := &slave{meters: household(), chunk: chunk}
-			m := newMaster(t, attach(t, kind, s).source)
-			items := []schema.Item{item("E", "00010000", "XXXXXX.XX"), item("E1", "00010100", "XXXXXX.XX"), item("E2", "00010200", "XXXXXX.XX")}
-			if err := m.want(one, items, map[string]string{"E": "0.26", "E1": "0.11", "E2": "0.12"}); err != nil {
-				t.Errorf("%d bytes a frame: %v", chunk, err)
-			}
-			if want := (12 + chunk - 1) / chunk; s.count() != want {
-				t.Errorf("%d bytes a frame: %d requests, want %d", chunk, s.count(), want)
-			}
+			t.Run(strconv.Itoa(chunk), func(t *testing.T) {
+				t.Parallel()
+				s := &slave{meters: household(), chunk: chunk}
+				m := newMaster(t, attach(t, kind, s).source)
+				items := []schema.Item{item("E", "00010000", "XXXXXX.XX"), item("E1", "00010100", "XXXXXX.XX"), item("E2", "00010200", "XXXXXX.XX")}
+				if err := m.want(one, items, map[string]string{"E": "0.26", "E1": "0.11", "E2": "0.12"}); err != nil {
+					t.Error(err)
+				}
+				if want := (12 + chunk - 1) / chunk; s.count() != want {
+					t.Errorf("%d requests, want %d", s.count(), want)
+				}
+			})
 		}
 	})
 }
