@@ -6,6 +6,10 @@
 // publishes in the space of shadows; and that a session goes only to the
 // principal it began with.
 //
+// Shadow requests in their commonest form are taken out of the stream before mochi
+// sees them (stream.go, request.go), in their turn among the other packets; the
+// others reach the service through mochi's hooks.
+//
 // It never looks into a shadow and keeps nothing across restarts: sessions and
 // retained messages are in memory. What a client missed it learns from the
 // shadow, which is where state belongs.
