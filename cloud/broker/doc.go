@@ -37,6 +37,8 @@
 //     instead when the connection is there.
 //   - Over MQTT 3.1.1, which has no reason codes, a forbidden publish ends the
 //     connection, as the AWS service does it.
+//   - A silent client is disconnected after one and a half to 1.7 times its
+//     keep-alive.
 //   - A message kept for a session is marked as a duplicate even when it is sent
 //     for the first time.
 package broker

@@ -42,6 +42,13 @@ type Value struct {
 	Err   error         // why it is missing
 }
 
+// NoValues says of items that they have no value, and why.
+func NoValues(values map[string]Value, items []schema.Item, err error, at time.Time) {
+	for _, it := range items {
+		values[it.Name] = Value{At: at, Err: err}
+	}
+}
+
 // The reasons for which values are missing. Drivers wrap them.
 var (
 	ErrTimeout   = errors.New("no answer")

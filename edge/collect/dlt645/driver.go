@@ -2,7 +2,6 @@ package dlt645
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"gnomon/edge/collect"
@@ -15,39 +14,17 @@ import (
 type Driver struct {
 	dial func(schema.Source) (medium.Line, error) // tests put their own lines here
 
-	mu    sync.Mutex
-	ports map[string]*port
+	ports medium.Ports[*port]
 }
 
 // Kinds are the sources that a Driver serves.
 var Kinds = []schema.SourceKind{schema.SourceDLT645, schema.SourceDLT645TCP}
 
 // New returns a driver without open ports.
-func New() *Driver { return &Driver{dial: medium.Open, ports: make(map[string]*port)} }
+func New() *Driver { return &Driver{dial: medium.Open} }
 
-// key names the medium: policies that differ in time limits share it all the same.
-func key(s schema.Source) string { return string(s.Kind) + " " + s.Address + s.Port }
-
-// open returns the port of a source, taken. What the source says of line and
-// time limits holds from now on.
-func (d *Driver) open(ctx context.Context, s schema.Source, priority int) (*port, error) {
-	for {
-		d.mu.Lock()
-		p := d.ports[key(s)]
-		if p == nil {
-			p = &port{source: s, dial: d.dial, meters: make(map[wire.Address]*meter)}
-			d.ports[key(s)] = p
-		}
-		d.mu.Unlock()
-		if err := p.Take(ctx, priority); err != nil {
-			return nil, err
-		}
-		if !p.released {
-			p.use(s)
-			return p, nil
-		}
-		p.Give() // closed while we waited: another one follows it
-	}
+func (d *Driver) fresh(s schema.Source) *port {
+	return &port{source: s, dial: d.dial, meters: make(map[wire.Address]*meter)}
 }
 
 // Poll implements collect.Driver.
@@ -58,12 +35,12 @@ func (d *Driver) Poll(ctx context.Context, r collect.Request) (collect.Result, e
 		err = wire.ErrAddress // refused by schema; an answer couldn't be told to be this meter's
 	}
 	if err != nil {
-		missing(out.Values, r.Items, err, time.Now())
+		collect.NoValues(out.Values, r.Items, err, time.Now())
 		return out, err
 	}
-	p, err := d.open(ctx, r.Source, r.Priority)
+	p, err := d.ports.Take(ctx, r.Source, r.Priority, d.fresh)
 	if err != nil {
-		missing(out.Values, r.Items, err, time.Now())
+		collect.NoValues(out.Values, r.Items, err, time.Now())
 		return out, err
 	}
 	defer p.Give()
@@ -73,32 +50,7 @@ func (d *Driver) Poll(ctx context.Context, r collect.Request) (collect.Result, e
 	return out, err
 }
 
-func missing(values map[string]collect.Value, items []schema.Item, err error, at time.Time) {
-	for _, it := range items {
-		values[it.Name] = collect.Value{At: at, Err: err}
-	}
-}
-
 // Release implements collect.Driver.
-func (d *Driver) Release(s schema.Source) {
-	d.mu.Lock()
-	p := d.ports[key(s)]
-	d.mu.Unlock()
-	if p == nil {
-		return
-	}
-	if p.Take(context.Background(), 0) != nil { // whoever polls ends first, which takes a few time limits at most
-		return
-	}
-	defer p.Give()
-	if p.released {
-		return
-	}
-	p.released = true
-	p.close()
-	d.mu.Lock()
-	delete(d.ports, key(s)) // not before it is closed: never two ports on one medium
-	d.mu.Unlock()
-}
+func (d *Driver) Release(s schema.Source) { d.ports.Release(s) }
 
 var _ collect.Driver = (*Driver)(nil)

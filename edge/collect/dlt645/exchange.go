@@ -224,7 +224,7 @@ func (p *port) alone(doubtful bool) error {
 // broken closes a line that failed as such.
 func (p *port) broken(err error) error {
 	if errors.Is(err, collect.ErrLink) {
-		p.close()
+		p.Close()
 	}
 	return err
 }

@@ -33,14 +33,14 @@ type work struct {
 func (p *port) poll(ctx context.Context, a wire.Address, items []schema.Item, values map[string]collect.Value) error {
 	m, now := p.meter(a), time.Now()
 	if err := m.Err(now); err != nil {
-		missing(values, items, err, now)
+		collect.NoValues(values, items, err, now)
 		return err
 	}
 	good := make([]placed, 0, len(items))
 	for _, it := range items {
 		at, err := place(it)
 		if err != nil { // refused by schema before it got here
-			missing(values, []schema.Item{it}, err, now)
+			collect.NoValues(values, []schema.Item{it}, err, now)
 			continue
 		}
 		good = append(good, at)

@@ -22,7 +22,6 @@ type port struct {
 	meters      map[wire.Address]*meter
 	lastUsed    time.Time
 	frames      int
-	released    bool // no more in use; closed
 
 	request, heard wire.Frame
 	out            []byte // the request as it is sent
@@ -50,17 +49,17 @@ const (
 	maxFollowUps = 32               // frames after the first of one answer
 )
 
-// use adopts a source's settings. Another speed or parity needs the line opened
-// anew.
-func (p *port) use(s schema.Source) {
+// Use implements medium.Port.
+func (p *port) Use(s schema.Source) {
 	old := p.source
 	p.source = s
-	if old.Baud != s.Baud || old.Data != s.Data || old.Parity != s.Parity || old.Stop != s.Stop {
-		p.close()
+	if !medium.SameLine(old, s) {
+		p.Close()
 	}
 }
 
-func (p *port) close() {
+// Close implements medium.Port.
+func (p *port) Close() {
 	if p.line != nil {
 		p.line.Close()
 		p.line = nil

@@ -27,7 +27,7 @@ const (
 // returns what it has found.
 func (d *Driver) Scan(ctx context.Context, s schema.Source) ([]wire.Address, error) {
 	const last = 9 // priority
-	p, err := d.open(ctx, s, last)
+	p, err := d.ports.Take(ctx, s, last, d.fresh)
 	if err != nil {
 		return nil, err
 	}

@@ -128,12 +128,15 @@ func TestPoll_LateAnswerAtAnyTime(t *testing.T) {
 // asked for when the refusal came may be.
 func checkRefusals(t *testing.T, m *master, late time.Duration) {
 	t.Helper()
-	for _, p := range m.driver.ports {
-		for a, known := range p.meters {
-			for di := range known.lacks {
-				if late > 1100*time.Millisecond || a.String() != one || di.String() != "02800002" {
-					t.Errorf("late by %v: %s is said to lack %s", late, a, di)
-				}
+	p, err := m.driver.ports.Take(t.Context(), m.source, 0, m.driver.fresh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Give()
+	for a, known := range p.meters {
+		for di := range known.lacks {
+			if late > 1100*time.Millisecond || a.String() != one || di.String() != "02800002" {
+				t.Errorf("late by %v: %s is said to lack %s", late, a, di)
 			}
 		}
 	}
@@ -307,7 +310,7 @@ func TestUse_ReopensForLineSettings(t *testing.T) {
 		line, source := &wireline{}, lineSource()
 		p := &port{source: source, line: line}
 		c.change(&source)
-		p.use(source)
+		p.Use(source)
 		if line.closed != c.closed || (p.line == nil) != c.closed || p.source.Timeout != source.Timeout {
 			t.Errorf("%s: closed %v, want %v", name, line.closed, c.closed)
 		}

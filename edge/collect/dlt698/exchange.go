@@ -49,7 +49,7 @@ func (p *port) exchange(ctx context.Context, a wire.Address, r *reader) (more bo
 			return more, err // an answer, and the same next time
 		}
 		if errors.Is(err, collect.ErrLink) {
-			p.close()
+			p.Close()
 		}
 	}
 	return false, err
@@ -89,7 +89,7 @@ const maxIdle = time.Minute
 // away what came unasked.
 func (p *port) prepare() error {
 	if p.line != nil && p.source.Port == "" && time.Since(p.lastUsed) > maxIdle {
-		p.close()
+		p.Close()
 	}
 	if p.line == nil {
 		l, err := p.openLine(p.source)

@@ -28,7 +28,7 @@ type slot struct {
 func (p *port) poll(ctx context.Context, a wire.Address, items []schema.Item, values map[string]collect.Value) error {
 	m := p.meter(a)
 	if err := m.Absence.Err(time.Now()); err != nil {
-		missing(values, items, err, time.Now())
+		collect.NoValues(values, items, err, time.Now())
 		return err
 	}
 	wanted := make(map[batchKey][]wire.ObjectAttribute)

@@ -22,7 +22,6 @@ type port struct {
 	service     byte // number of the request sent last
 	meters      map[wire.Address]*meter
 	frames      int
-	released    bool // no more in use; closed
 
 	// Used again with every request, so that asking and being answered allocates little.
 	scanner wire.Scanner
@@ -46,17 +45,17 @@ func newPort(s schema.Source, open func(schema.Source) (medium.Line, error)) *po
 	return &port{source: s, openLine: open, meters: make(map[wire.Address]*meter), service: byte(rand.N(wire.ServiceNumbers))}
 }
 
-// use adopts a source's settings. Another speed or parity needs the line opened
-// anew.
-func (p *port) use(s schema.Source) {
+// Use implements medium.Port.
+func (p *port) Use(s schema.Source) {
 	old := p.source
 	p.source = s
-	if old.Baud != s.Baud || old.Data != s.Data || old.Parity != s.Parity || old.Stop != s.Stop {
-		p.close()
+	if !medium.SameLine(old, s) {
+		p.Close()
 	}
 }
 
-func (p *port) close() {
+// Close implements medium.Port.
+func (p *port) Close() {
 	if p.line != nil {
 		p.line.Close()
 		p.line = nil

@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"gnomon/edge/collect"
+	"gnomon/edge/collect/medium"
 	"gnomon/schema"
 )
 
@@ -15,44 +15,17 @@ import (
 type Driver struct {
 	newPort func(schema.Source) *port // tests put their own transports here
 
-	mu    sync.Mutex
-	ports map[string]*port
+	ports medium.Ports[*port]
 }
 
 // Kinds are the sources that a Driver serves.
 var Kinds = []schema.SourceKind{schema.SourceModbusTCP, schema.SourceModbusRTU, schema.SourceModbusRTUOver}
 
 // New returns a driver without open ports.
-func New() *Driver { return &Driver{newPort: newPort, ports: make(map[string]*port)} }
+func New() *Driver { return &Driver{newPort: newPort} }
 
-// key names the medium: policies that differ in timeouts share it all the same.
-func key(s schema.Source) string { return string(s.Kind) + " " + s.Address + s.Port }
-
-// open returns the port of a source, taken. What the source says of line and
-// time limits holds from now on.
-func (d *Driver) open(ctx context.Context, s schema.Source, priority int) (*port, error) {
-	for {
-		d.mu.Lock()
-		p := d.ports[key(s)]
-		if p == nil {
-			p = d.newPort(s)
-			d.ports[key(s)] = p
-		}
-		d.mu.Unlock()
-		if err := p.Take(ctx, priority); err != nil {
-			return nil, err
-		}
-		if !p.released {
-			p.use(s)
-			return p, nil
-		}
-		p.Give() // closed while we waited: another one follows it
-	}
-}
-
-// use adopts a source's settings. Another speed or parity needs the line opened
-// anew.
-func (p *port) use(s schema.Source) {
+// Use implements medium.Port.
+func (p *port) Use(s schema.Source) {
 	old := p.source
 	p.source = s
 	switch t := p.transport.(type) {
@@ -60,18 +33,21 @@ func (p *port) use(s schema.Source) {
 		t.source = s
 	case *rtu:
 		t.source = s
-		if old.Baud != s.Baud || old.Data != s.Data || old.Parity != s.Parity || old.Stop != s.Stop {
+		if !medium.SameLine(old, s) {
 			t.close()
 		}
 	}
 }
 
+// Close implements medium.Port.
+func (p *port) Close() { p.transport.close() }
+
 // Poll implements collect.Driver.
 func (d *Driver) Poll(ctx context.Context, r collect.Request) (collect.Result, error) {
 	out := collect.Result{Values: make(map[string]collect.Value, len(r.Items))}
-	p, err := d.open(ctx, r.Source, r.Priority)
+	p, err := d.ports.Take(ctx, r.Source, r.Priority, d.newPort)
 	if err != nil {
-		missing(out.Values, r.Items, err, time.Now())
+		collect.NoValues(out.Values, r.Items, err, time.Now())
 		return out, err
 	}
 	defer p.Give()
@@ -86,7 +62,7 @@ func (p *port) poll(ctx context.Context, r collect.Request, values map[string]co
 	u := p.unit(byte(r.Meter.Unit))
 	now := time.Now()
 	if err := u.Err(now); err != nil {
-		missing(values, r.Items, err, now)
+		collect.NoValues(values, r.Items, err, now)
 		return err
 	}
 	if u.cuts == nil {
@@ -98,7 +74,7 @@ func (p *port) poll(ctx context.Context, r collect.Request, values map[string]co
 		b := work[0]
 		work = work[1:]
 		if gone != nil {
-			missing(values, b.items, gone, time.Now())
+			collect.NoValues(values, b.items, gone, time.Now())
 			continue
 		}
 		data, err := p.read(ctx, byte(r.Meter.Unit), b)
@@ -110,7 +86,7 @@ func (p *port) poll(ctx context.Context, r collect.Request, values map[string]co
 			}
 		}
 		if err != nil {
-			missing(values, b.items, err, time.Now())
+			collect.NoValues(values, b.items, err, time.Now())
 			if failed == nil {
 				failed = err
 			}
@@ -129,32 +105,7 @@ func (p *port) poll(ctx context.Context, r collect.Request, values map[string]co
 	return failed
 }
 
-func missing(values map[string]collect.Value, items []schema.Item, err error, at time.Time) {
-	for _, it := range items {
-		values[it.Name] = collect.Value{At: at, Err: err}
-	}
-}
-
 // Release implements collect.Driver.
-func (d *Driver) Release(s schema.Source) {
-	d.mu.Lock()
-	p := d.ports[key(s)]
-	d.mu.Unlock()
-	if p == nil {
-		return
-	}
-	if p.Take(context.Background(), 0) != nil { // whoever polls ends first, which takes a few time limits at most
-		return
-	}
-	defer p.Give()
-	if p.released {
-		return
-	}
-	p.released = true
-	p.transport.close()
-	d.mu.Lock()
-	delete(d.ports, key(s)) // not before it is closed: never two ports on one medium
-	d.mu.Unlock()
-}
+func (d *Driver) Release(s schema.Source) { d.ports.Release(s) }
 
 var _ collect.Driver = (*Driver)(nil)

@@ -28,7 +28,6 @@ type port struct {
 	setUnit     func(byte)
 	units       map[byte]*unit
 	frames      int
-	released    bool // no more in use; closed
 }
 
 // unit is what is known of one device on a port.

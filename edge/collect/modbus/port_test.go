@@ -86,8 +86,8 @@ func TestRelease_UnderWaitingPolls(t *testing.T) {
 			}
 		}
 		d.Release(source)
-		if c.open != 0 || len(d.ports) != 0 {
-			t.Errorf("%d media and %d ports are left open", c.open, len(d.ports))
+		if c.open != 0 || d.ports.Len() != 0 {
+			t.Errorf("%d media and %d ports are left open", c.open, d.ports.Len())
 		}
 	})
 }
@@ -98,7 +98,7 @@ func TestPoll_StopsWaitingForThePort(t *testing.T) {
 		d := New()
 		hole := 0
 		source := schema.Source{Kind: schema.SourceModbusTCP, Address: "x", Tries: 1, MaxHole: &hole}
-		busy, err := d.open(t.Context(), source, 1)
+		busy, err := d.ports.Take(t.Context(), source, 1, d.newPort)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -212,7 +212,7 @@ func TestUse_ReopensForLineSettings(t *testing.T) {
 		transport := &rtu{source: source, line: line}
 		p := newPortOn(source, transport)
 		c.change(&source)
-		p.use(source)
+		p.Use(source)
 		if line.closed != c.closed || (transport.line == nil) != c.closed || transport.source.Timeout != source.Timeout {
 			t.Errorf("%s: closed %v, want %v", name, line.closed, c.closed)
 		}
