@@ -128,7 +128,8 @@ func (s *session) take(f frame, packet []byte) bool {
 	if len(p.trace) > 0 {
 		ctx = withProperty(ctx, wire.TraceProperty, string(p.trace))
 	}
-	s.serve(ctx, s.lastParsed, p.body, func(err error) { s.answered(p.qos, p.id, err) })
+	id, qos := p.id, p.qos // or the packet would be kept until the answer
+	s.serve(ctx, s.lastParsed, p.body, func(err error) { s.answered(qos, id, err) })
 	return true
 }
 
