@@ -148,3 +148,26 @@ func checkManifest(t *testing.T, file, kind, name string, desired map[string]any
 		t.Errorf("%s: %s %s: %v", file, kind, name, err)
 	}
 }
+
+// The matrix is shown in both languages as it is enforced.
+func TestDocuments_MatrixIsShown(t *testing.T) {
+	chinese := map[schema.Support]string{
+		schema.Supported: "是", schema.Rebuild: "是，重建容器", schema.RestartOnOver: "超限时只重启该应用",
+		schema.NotApplicable: "不适用", schema.Refused: "拒绝",
+	}
+	for path, says := range map[string]func(schema.Support) string{
+		"README.md":       schema.Support.String,
+		"README.zh-CN.md": func(s schema.Support) string { return chinese[s] },
+	} {
+		text := read(t, path)
+		for _, row := range schema.Matrix {
+			line := "| `" + row.Path + "` |"
+			for _, mode := range schema.Modes {
+				line += " " + says(row.Support[mode]) + " |"
+			}
+			if !strings.Contains(text, "\n"+line+"\n") {
+				t.Errorf("%s lacks %s", path, line)
+			}
+		}
+	}
+}

@@ -157,7 +157,7 @@ func makeRootfs(t *testing.T) string {
 		t.Fatal(err)
 	}
 	put(t, filepath.Join(root, "bin/busybox"), string(b), 0o755)
-	for _, applet := range []string{"sh", "cat", "echo", "sleep", "id", "hostname", "pwd", "env", "ps", "kill", "head", "tail", "dd", "ls", "yes", "true", "mknod", "wc", "seq", "touch", "setsid"} {
+	for _, applet := range []string{"sh", "cat", "echo", "sleep", "id", "hostname", "pwd", "env", "ps", "kill", "head", "tail", "dd", "ls", "yes", "true", "mknod", "wc", "seq", "touch", "setsid", "nc", "stat", "grep", "rm", "mv", "readlink"} {
 		if err := os.Symlink("busybox", filepath.Join(root, "bin", applet)); err != nil {
 			t.Fatal(err)
 		}
