@@ -5,6 +5,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"gnomon/edge/failpoint"
 	"gnomon/edge/state"
 	"gnomon/shadow"
 	"gnomon/shadow/wire"
@@ -29,7 +30,11 @@ func (l *Link) receive(s *session, topic string, payload []byte) error {
 	case "sync/rejected":
 		l.syncRejected(s, payload)
 	case "update/accepted":
+		if err := failpoint.Hit(failpoint.OutboxAnswer); err != nil {
+			return err
+		}
 		l.accepted(t.Shadow, payload)
+		return failpoint.Hit(failpoint.OutboxAcked)
 	case "update/rejected":
 		return l.rejected(s, t.Shadow, payload)
 	}

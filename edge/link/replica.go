@@ -135,6 +135,7 @@ func (l *Link) adopt(all ...state.Desired) error {
 	}
 	if err := l.cfg.Store.PutDesired(all...); err != nil {
 		l.counters.StoreErrors.Add(1)
+		signal(l.changed) // not what is wanted, but whether it can be kept
 		return err
 	}
 	var buried []string

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"gnomon/edge/failpoint"
 	"gnomon/edge/state"
 	"gnomon/shadow"
 	"gnomon/shadow/wire"
@@ -125,7 +126,13 @@ func (l *Link) saveNow() error {
 	if len(all) == 0 {
 		return nil
 	}
-	err := l.cfg.Store.PutOutbox(all...)
+	err := failpoint.Hit(failpoint.OutboxBegin)
+	if err == nil {
+		err = l.cfg.Store.PutOutbox(all...)
+	}
+	if err == nil {
+		err = failpoint.Hit(failpoint.OutboxWritten)
+	}
 	if err != nil {
 		l.counters.StoreErrors.Add(1)
 		l.mu.Lock()

@@ -11,12 +11,14 @@ import (
 var errCrashed = errors.New("power is gone")
 
 // crashFS is a directory in memory that loses power before its n-th operation.
-// What then survives is decided by chance within what a file system may do: a
-// name that was not synced may be the old or the new one, content that was not
-// synced may be anything from nothing to all of it.
+// What then survives is decided by chance within what a file system may do: of
+// the names that changed since the last Sync any subset is as it was before, and
+// content that was not synced may be cut short anywhere, or be zeros or rubbish
+// from there on.
 type crashFS struct {
 	random  *rand.Rand
-	left    int // operations until the crash; < 0: never
+	left    int   // operations until the crash; < 0: never
+	failure error // what the operation meets instead, once; nil: the power goes
 	dead    bool
 	files   map[string]*memFile // as running programs see it
 	durable map[string]*memFile // names as of the last Sync
@@ -32,7 +34,14 @@ func newCrashFS(seed uint64) *crashFS {
 
 // step counts an operation; an error means that it did not happen.
 func (c *crashFS) step() error {
-	if c.dead || c.left == 0 {
+	if c.dead {
+		return errCrashed
+	}
+	if c.left == 0 {
+		c.left = -1
+		if c.failure != nil {
+			return c.failure
+		}
 		c.dead = true
 		return errCrashed
 	}
@@ -43,19 +52,38 @@ func (c *crashFS) step() error {
 // restart is the node after the power is back.
 func (c *crashFS) restart() {
 	names := maps.Clone(c.durable)
-	for _, change := range c.pending[:c.random.IntN(len(c.pending)+1)] {
-		change(names)
+	for _, change := range c.pending {
+		if c.random.IntN(2) == 0 {
+			change(names)
+		}
 	}
 	c.files = map[string]*memFile{}
 	for n, f := range names {
-		kept := f.synced
-		if len(f.content) > len(kept) && slices.Equal(f.content[:len(kept)], kept) {
-			kept = f.content[:len(kept)+c.random.IntN(len(f.content)-len(kept)+1)]
-		}
-		kept = slices.Clone(kept)
+		kept := c.torn(f)
 		c.files[n] = &memFile{kept, kept}
 	}
-	c.durable, c.pending, c.dead, c.left = maps.Clone(c.files), nil, false, -1
+	c.durable, c.pending, c.dead, c.left, c.failure = maps.Clone(c.files), nil, false, -1, nil
+}
+
+// torn is what is left of a file's content.
+func (c *crashFS) torn(f *memFile) []byte {
+	kept := slices.Clone(f.synced)
+	if len(f.content) <= len(kept) || !slices.Equal(f.content[:len(kept)], kept) {
+		return kept
+	}
+	tail := slices.Clone(f.content[len(kept):])
+	from := c.random.IntN(len(tail) + 1)
+	switch c.random.IntN(3) {
+	case 0:
+		tail = tail[:from]
+	case 1:
+		clear(tail[from:])
+	case 2:
+		for i := range tail[from:] {
+			tail[from+i] = byte(c.random.Uint32())
+		}
+	}
+	return append(kept, tail...)
 }
 
 func (c *crashFS) rename(change func(map[string]*memFile)) {

@@ -6,8 +6,10 @@
 //
 //   - what Put returned for survives a crash and a power cut, and a record is
 //     always either the old or the new one, never a mixture;
-//   - a record that does not check out is set aside, logged and counted, and
-//     the others never notice; the cloud has what was lost;
+//   - a record that does not check out, or is of another version's format, is
+//     set aside, logged and told in Health, and the others never notice; the
+//     cloud has what was lost;
+//   - a full disk keeps no agent from starting: a reserve is kept for that day;
 //   - every Open yields a higher boot epoch than any before it, on disk before
 //     it is used;
 //   - one process at a time uses a directory.

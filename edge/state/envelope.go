@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"regexp"
 	"strings"
 )
 
@@ -14,9 +15,15 @@ import (
 // does not check out. It stays readable for whoever looks after a node.
 const magic = "gnomon1"
 
+// foreign is the magic of a version that isn't this one.
+var foreign = regexp.MustCompile(`^gnomon([2-9]|[1-9][0-9]{1,3})$`)
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-var errCorrupt = errors.New("record does not check out")
+var (
+	errCorrupt = errors.New("record does not check out")
+	errFormat  = errors.New("record of another version's format")
+)
 
 func seal(key string, data []byte) []byte {
 	var b bytes.Buffer
@@ -27,10 +34,13 @@ func seal(key string, data []byte) []byte {
 
 func unseal(key string, file []byte) ([]byte, error) {
 	line, data, ok := bytes.Cut(file, []byte{'\n'})
-	if !ok || string(line) != fmt.Sprintf("%s %08x %s", magic, checksum(key, data), key) {
-		return nil, errCorrupt
+	if ok && string(line) == fmt.Sprintf("%s %08x %s", magic, checksum(key, data), key) {
+		return data, nil
 	}
-	return data, nil
+	if of, _, found := bytes.Cut(line, []byte{' '}); found && foreign.Match(of) {
+		return nil, fmt.Errorf("%w: %s, this one reads %s", errFormat, of, magic)
+	}
+	return nil, errCorrupt
 }
 
 func checksum(key string, data []byte) uint32 {

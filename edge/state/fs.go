@@ -15,7 +15,7 @@ type FS interface {
 
 // Reader reads the directory. Names are base names.
 type Reader interface {
-	List() ([]string, error)
+	List() ([]string, error) // whatever is there, directories too: a broken file system makes them out of files
 	Read(name string) ([]byte, error)
 }
 
@@ -45,9 +45,7 @@ func (d directory) List() ([]string, error) {
 	entries, err := os.ReadDir(string(d))
 	names := make([]string, 0, len(entries))
 	for _, e := range entries {
-		if e.Type().IsRegular() {
-			names = append(names, e.Name())
-		}
+		names = append(names, e.Name())
 	}
 	return names, err
 }

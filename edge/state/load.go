@@ -55,7 +55,7 @@ func (s *Store) Reject(kind Kind, name string, cause error) {
 
 // setAside renames a file so that it is never read again and can be looked at.
 func (s *Store) setAside(file string, cause error) {
-	s.quarantined++
+	s.health.setAside(file)
 	s.log.Error("state record set aside", "file", file, "error", cause)
 	bad := badPrefix + file
 	err := s.fs.Rename(file, bad)

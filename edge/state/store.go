@@ -11,8 +11,11 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"gnomon/edge/failpoint"
 )
 
 // Kind is what a record is about.
@@ -44,29 +47,37 @@ const maxEpoch = 1 << 53
 
 // Config of a Store.
 type Config struct {
-	Dir string // created
-	FS  FS     // default OS(Dir)
+	Dir string           // created
+	FS  FS               // default OS(Dir)
+	Now func() time.Time // default time.Now
 	Log *slog.Logger
 }
 
 // Store is the records of one node. Its methods may be called concurrently.
 type Store struct {
 	fs   FS
+	now  func() time.Time
 	log  *slog.Logger
 	lock *os.File
 
 	epoch atomic.Uint64
 
-	mu          sync.Mutex // one change at a time
-	quarantined int
+	mu      sync.Mutex // one change at a time
+	health  Health
+	reserve reserve
 }
 
 // Open locks the directory, clears what a crash left, and raises the boot epoch.
+// Whatever it finds there it can live with; it fails only where it cannot lock or
+// write, reserve included.
 func Open(cfg Config) (*Store, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{fs: cfg.FS, log: cfg.Log}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	s := &Store{fs: cfg.FS, now: cfg.Now, log: cfg.Log}
 	if s.fs == nil {
 		if err := s.acquire(cfg.Dir); err != nil {
 			return nil, err
@@ -81,10 +92,14 @@ func Open(cfg Config) (*Store, error) {
 }
 
 func (s *Store) acquire(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := clearWay(dir); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	path := filepath.Join(dir, "lock")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if errors.Is(err, unix.EISDIR) && os.Rename(path, filepath.Join(dir, badPrefix+"lock")) == nil {
+		f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	}
 	if err != nil {
 		return err
 	}
@@ -105,11 +120,12 @@ func (s *Store) begin() error {
 		return err
 	}
 	for _, n := range names {
-		if strings.HasSuffix(n, tmpSuffix) {
+		if strings.HasSuffix(n, tmpSuffix) && !strings.HasPrefix(n, badPrefix) {
 			if err := s.fs.Remove(n); err != nil {
-				return err
+				s.setAside(n, err) // it would be in the way of the next write
 			}
 		}
+		s.reserve.held = s.reserve.held || n == reserveName
 	}
 	var held epochRecord
 	if data, ok := s.read(kindNode, "epoch"); ok {
@@ -147,13 +163,6 @@ func (s *Store) RaiseEpoch(e uint64) error {
 	return nil
 }
 
-// Quarantined returns how many records were set aside since Open.
-func (s *Store) Quarantined() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.quarantined
-}
-
 // Close releases the directory.
 func (s *Store) Close() error {
 	if s.lock == nil {
@@ -174,24 +183,49 @@ func (s *Store) put(records []Record) error {
 	if len(records) == 0 {
 		return nil
 	}
+	err := s.writeAll(records)
+	if full(err) && s.release() {
+		err = s.writeAll(records)
+	}
+	s.note(err)
+	if err == nil {
+		s.refill()
+	}
+	return err
+}
+
+func (s *Store) writeAll(records []Record) error {
 	for _, r := range records {
-		if err := s.write(r); err != nil {
+		name := fileName(r.Kind, r.Name)
+		if err := s.write(name, seal(name, r.Data)); err != nil {
 			return fmt.Errorf("write %s of %q: %w", r.Kind, r.Name, err)
 		}
 	}
+	return s.sync()
+}
+
+// sync makes names durable.
+func (s *Store) sync() error {
 	if err := s.fs.Sync(); err != nil {
 		return fmt.Errorf("sync state directory: %w", err)
 	}
-	return nil
+	return failpoint.Hit(failpoint.StateDone)
 }
 
-func (s *Store) write(r Record) error {
-	name := fileName(r.Kind, r.Name)
+// write replaces a file; its new name is on disk only after sync.
+func (s *Store) write(name string, content []byte) error {
+	err := failpoint.Hit(failpoint.StateBegin)
+	if err != nil {
+		return err
+	}
 	f, err := s.fs.Create(name + tmpSuffix)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(seal(name, r.Data))
+	_, err = f.Write(content)
+	if err == nil {
+		err = failpoint.Hit(failpoint.StateWritten)
+	}
 	if err == nil {
 		err = f.Sync()
 	}
@@ -199,22 +233,32 @@ func (s *Store) write(r Record) error {
 		err = cerr
 	}
 	if err == nil {
+		err = failpoint.Hit(failpoint.StateSynced)
+	}
+	if err == nil {
 		err = s.fs.Rename(name+tmpSuffix, name)
 	}
 	if err != nil {
 		_ = s.fs.Remove(name + tmpSuffix) // a full disk shall not stay full because of us
+		return err
 	}
-	return err
+	return failpoint.Hit(failpoint.StateRenamed)
 }
 
 // Delete removes records; those that are not there are no error.
 func (s *Store) Delete(kind Kind, names ...string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	err := s.delete(kind, names)
+	s.note(err)
+	return err
+}
+
+func (s *Store) delete(kind Kind, names []string) error {
 	for _, n := range names {
 		if err := s.fs.Remove(fileName(kind, n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("delete %s of %q: %w", kind, n, err)
 		}
 	}
-	return s.fs.Sync()
+	return s.sync()
 }

@@ -123,8 +123,8 @@ func TestStore_CorruptRecordsAreSetAside(t *testing.T) {
 			if err != nil || len(all) != 1 || all[0].Name != "app:db" {
 				t.Fatalf("AllDesired: %+v, %v", all, err)
 			}
-			if s.Quarantined() != 1 {
-				t.Errorf("quarantined %d, want 1", s.Quarantined())
+			if s.Health().SetAside != 1 {
+				t.Errorf("quarantined %d, want 1", s.Health().SetAside)
 			}
 			if _, err := os.Stat(filepath.Join(dir, "bad.desired-app%3aweb")); err != nil {
 				t.Error(err)
@@ -138,8 +138,8 @@ func TestStore_CorruptEpochStartsAnewAndCanBeRaised(t *testing.T) {
 	open(t, fs)
 	fs.files["node-epoch"].content = []byte("rubbish")
 	s := open(t, fs)
-	if s.BootEpoch() != 1 || s.Quarantined() != 1 {
-		t.Fatalf("epoch %d, quarantined %d", s.BootEpoch(), s.Quarantined())
+	if s.BootEpoch() != 1 || s.Health().SetAside != 1 {
+		t.Fatalf("epoch %d, quarantined %d", s.BootEpoch(), s.Health().SetAside)
 	}
 	if err := s.RaiseEpoch(700); err != nil {
 		t.Fatal(err)
@@ -164,8 +164,8 @@ func TestStore_BadFilesAreBounded(t *testing.T) {
 			bad++
 		}
 	}
-	if bad != keptBad || s.Quarantined() != 3*keptBad {
-		t.Errorf("%d bad files kept, %d counted", bad, s.Quarantined())
+	if bad != keptBad || s.Health().SetAside != 3*keptBad {
+		t.Errorf("%d bad files kept, %d counted", bad, s.Health().SetAside)
 	}
 }
 
@@ -219,8 +219,8 @@ func crashAt(t *testing.T, seed uint64, at int) bool {
 		t.Fatalf("seed %d, crash before operation %d: epoch %d was used before", seed, at, s.BootEpoch())
 	}
 	all, err := s.AllDesired()
-	if err != nil || s.Quarantined() != 0 {
-		t.Fatalf("seed %d, crash before operation %d: %v, %d set aside", seed, at, err, s.Quarantined())
+	if err != nil || s.Health().SetAside != 0 {
+		t.Fatalf("seed %d, crash before operation %d: %v, %d set aside", seed, at, err, s.Health().SetAside)
 	}
 	found := map[string]uint64{}
 	for _, d := range all {

@@ -73,7 +73,7 @@ func (a *agent) assemble() error {
 	a.policies = collect.New(collect.Config{Drivers: drivers(), Log: a.log})
 	a.loop = loop.New(loop.Config{
 		Node: a.node, Shadows: a.link, Workloads: a.workloads, Components: components,
-		Policies: a.policies, Memory: a.state, Log: a.log,
+		Policies: a.policies, Memory: a.state, Disk: a.state.Health, Log: a.log,
 	})
 	return nil
 }

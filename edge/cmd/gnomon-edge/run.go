@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gnomon/cli/settings"
+	"gnomon/edge/failpoint"
 	"gnomon/shadow/wire"
 )
 
@@ -45,6 +46,9 @@ or in the file of --config (log-level: debug).`,
 			err := settings.Fill(c.Flags(), file)
 			if err == nil {
 				err = cfg.complete()
+			}
+			if err == nil {
+				err = failpoint.Arm(os.Getenv(failpoint.Env))
 			}
 			if err != nil {
 				return usageError{err}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -164,6 +165,12 @@ func (s *nodeStatus) print(w io.Writer) error {
 		s.Agent, s.PID, s.StartedAt.UTC().Format(time.RFC3339), len(s.Link.Pending))
 	for _, r := range s.Link.Refused {
 		fmt.Fprintf(w, "the cloud refuses the report of %q: %s\n", r.Shadow, r.Message)
+	}
+	if n := s.Store.SetAside; n > 0 {
+		fmt.Fprintf(w, "%d records on disk did not check out and are set aside: %s\n", n, strings.Join(s.Store.Records, ", "))
+	}
+	if e := s.Store.Error; e != nil {
+		fmt.Fprintf(w, "nothing can be written since %s: %s: %s\n", e.At.UTC().Format(time.RFC3339), e.Code, e.Message)
 	}
 	rows := make([][]string, 0, len(s.Applications))
 	for _, a := range s.Applications {

@@ -12,6 +12,7 @@ import (
 	"gnomon/edge/cmd/gnomon-shim/container"
 	"gnomon/edge/cmd/gnomon-shim/idle"
 	"gnomon/edge/cmd/gnomon-shim/rotate"
+	"gnomon/edge/failpoint"
 	"gnomon/edge/workload"
 	"gnomon/edge/workload/cgroup"
 	"gnomon/edge/workload/instance"
@@ -24,6 +25,9 @@ func hold(dir instance.Dir) error {
 		return err
 	}
 	log, err := inherit(fdLog, "log")
+	if err == nil {
+		err = failpoint.Hit(failpoint.ShimHolds)
+	}
 	if err != nil {
 		return err
 	}
@@ -124,9 +128,12 @@ func (k *keeper) finish(s unix.WaitStatus, drained <-chan struct{}) error {
 		st.ExitCode, st.Signal = 128+int(s.Signal()), unix.SignalName(s.Signal())
 	}
 	st.OOM = st.ExitCode != 0 && k.memoryGroup().OOMKills() > 0
-	recorded := k.dir.WriteRecord(k.rec)
+	recorded := failpoint.Hit(failpoint.ShimEnded)
+	if recorded == nil {
+		recorded = k.dir.WriteRecord(k.rec)
+	}
 
-	err := destroy(k.req)
+	err := errors.Join(failpoint.Hit(failpoint.ShimNoted), destroy(k.req))
 	if k.req.Spec.Mode == schema.ModeAttach {
 		container.Detach(k.req)
 	}

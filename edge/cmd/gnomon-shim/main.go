@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	_ "gnomon/edge/cmd/gnomon-shim/container" // takes over when started as "init"
+	"gnomon/edge/failpoint"
 	"gnomon/edge/workload/instance"
 )
 
@@ -27,8 +28,9 @@ func init() { runtime.LockOSThread() }
 func main() {
 	// A shim lives for months and allocates next to nothing.
 	debug.SetGCPercent(20)
-	var err error
+	err := failpoint.Arm(os.Getenv(failpoint.Env))
 	switch {
+	case err != nil:
 	case len(os.Args) == 3 && os.Args[1] == "run":
 		err = run(instance.Dir(os.Args[2]))
 	case len(os.Args) == 3 && os.Args[1] == "hold":

@@ -13,6 +13,7 @@ import (
 	"gnomon/edge/cmd/gnomon-shim/container"
 	"gnomon/edge/cmd/gnomon-shim/idle"
 	"gnomon/edge/cmd/gnomon-shim/launch"
+	"gnomon/edge/failpoint"
 	"gnomon/edge/workload"
 	"gnomon/edge/workload/cgroup"
 	"gnomon/edge/workload/instance"
@@ -34,6 +35,9 @@ func run(dir instance.Dir) error {
 	// caught, not ignored: the workload would inherit the latter.
 	signal.Notify(make(chan os.Signal, 1), instance.StopSignal, unix.SIGTERM, unix.SIGHUP, unix.SIGINT)
 	req, err := dir.ReadRequest()
+	if err == nil {
+		err = failpoint.Hit(failpoint.ShimBegin)
+	}
 	if err != nil {
 		return fail(dir, req, err)
 	}
@@ -46,7 +50,7 @@ func run(dir instance.Dir) error {
 	if p, ok := instance.Inspect(pid); ok {
 		rec.Ticks = p.Ticks
 	}
-	if err := dir.WriteRecord(rec); err != nil {
+	if err := errors.Join(failpoint.Hit(failpoint.ShimRunning), dir.WriteRecord(rec), failpoint.Hit(failpoint.ShimRecorded)); err != nil {
 		// Nobody would ever know what runs here: better that nothing does.
 		_ = destroy(req)
 		return fail(dir, req, fmt.Errorf("record the start: %w", err))
@@ -57,7 +61,7 @@ func run(dir instance.Dir) error {
 
 // start starts the workload and returns the reading end of its output.
 func start(dir instance.Dir, req instance.Request) (log *os.File, pid int, err error) {
-	if err := settle(req); err != nil {
+	if err := errors.Join(settle(req), failpoint.Hit(failpoint.ShimSettled)); err != nil {
 		return nil, 0, err
 	}
 	log, out, err := os.Pipe()
@@ -150,7 +154,7 @@ func become(dir instance.Dir, rec instance.Record, log *os.File) error {
 	}
 	wait := idle.Spec{Main: rec.PID, Pipe: fdLog, Stop: dir.Stop(),
 		LogFile: req.LogFile, LogBytes: req.LogBytes, LogFiles: req.LogFiles}
-	env := []string{"GOMAXPROCS=1", wait.Environ()}
+	env := append([]string{"GOMAXPROCS=1", wait.Environ()}, failpoint.Environ()...)
 	err = unix.Exec("/proc/self/exe", []string{os.Args[0], "hold", string(dir)}, env)
 	fmt.Fprintln(os.Stderr, "gnomon-shim: hold in place:", err)
 	return holdFiles(dir, log)

@@ -62,7 +62,7 @@ type Node struct {
 	StartedAt time.Time
 }
 
-// Config is what a Loop stands on. All but the last three are required.
+// Config is what a Loop stands on. All but the last four are required.
 type Config struct {
 	Node       Node
 	Shadows    Shadows
@@ -71,9 +71,10 @@ type Config struct {
 	Policies   Policies
 	Memory     Memory
 
-	Parallel int              // fetches and starts at a time; default 4
-	Now      func() time.Time // default time.Now
-	Log      *slog.Logger     // default: discard
+	Disk     func() state.Health // how the node's own disk is; default: nothing is wrong with it
+	Parallel int                 // fetches and starts at a time; default 4
+	Now      func() time.Time    // default time.Now
+	Log      *slog.Logger        // default: discard
 }
 
 // recheck is how soon a pass is repeated without any hint: what was missed by
@@ -101,6 +102,9 @@ type Loop struct {
 func New(cfg Config) *Loop {
 	if cfg.Parallel <= 0 {
 		cfg.Parallel = 4
+	}
+	if cfg.Disk == nil {
+		cfg.Disk = func() state.Health { return state.Health{} }
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

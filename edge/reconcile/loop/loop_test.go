@@ -60,7 +60,7 @@ func (w *world) boot() {
 	w.policies = collect.New(collect.Config{Drivers: map[schema.SourceKind]collect.Driver{schema.SourceModbusTCP: w.meter}})
 	w.loop = New(Config{
 		Node: Node{Agent: "1.0", Boot: "b1", BootEpoch: 7}, Shadows: w.cloud, Workloads: w.runner, Components: w.runner,
-		Policies: w.policies, Memory: w.disk,
+		Policies: w.policies, Memory: w.disk, Disk: w.disk.Health,
 	})
 	ctx, stop := context.WithCancel(w.t.Context())
 	w.stop, w.ended = stop, make(chan error, 2)
@@ -107,6 +107,19 @@ type disk struct {
 	mu      sync.Mutex
 	records map[string][]byte
 	writes  int
+	health  state.Health
+}
+
+func (d *disk) Health() state.Health {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.health
+}
+
+func (d *disk) set(h state.Health) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.health = h
 }
 
 func (d *disk) Put(records ...state.Record) error {

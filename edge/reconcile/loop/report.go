@@ -13,7 +13,7 @@ import (
 
 // report says how everything is, to the cloud and to Status.
 func (l *Loop) report(desired []state.Desired, apps []reconcile.App, views map[string]reconcile.View) {
-	status := Status{Applications: make([]Application, 0, len(apps))}
+	status := Status{Applications: make([]Application, 0, len(apps)), Store: storeOf(l.cfg.Disk())}
 	for i := range apps {
 		a := &apps[i]
 		v := views[a.Name]
@@ -130,6 +130,7 @@ func (l *Loop) nodeReport(desired []state.Desired, s Status) *shadow.Value {
 		{Key: "startedAt", Value: instant(n.StartedAt)},
 		{Key: "applications", Value: shadow.NewObject(applications...)},
 		{Key: "policies", Value: shadow.NewObject(policies...)},
+		{Key: "store", Value: storeValue(s.Store)},
 	}
 	var applied reconcile.Applied
 	for _, d := range desired {
@@ -148,6 +149,18 @@ func (l *Loop) nodeReport(desired []state.Desired, s Status) *shadow.Value {
 		applied.Desired = wanted
 	}
 	return shadow.NewObject(shadow.Member{Key: schema.NodeMember, Value: mirror(applied, members...)})
+}
+
+// storeValue says what is wrong with the node's own disk.
+func storeValue(s Store) *shadow.Value {
+	if s.SetAside == 0 && s.Error == nil {
+		return nil
+	}
+	return shadow.NewObject(
+		shadow.Member{Key: "setAside", Value: shadow.Int(int64(s.SetAside))},
+		shadow.Member{Key: "records", Value: texts(s.Records)},
+		shadow.Member{Key: "error", Value: faultValue(s.Error)},
+	)
 }
 
 // clip bounds a message that goes into a report.

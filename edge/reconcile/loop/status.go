@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"gnomon/edge/reconcile"
+	"gnomon/edge/state"
 	"gnomon/edge/workload"
 	"gnomon/schema"
 )
@@ -13,6 +14,22 @@ import (
 type Status struct {
 	Applications []Application `json:"applications"` // by name
 	Policies     []Policy      `json:"policies"`     // by name
+	Store        Store         `json:"store,omitzero"`
+}
+
+// Store is what is wrong with the node's own disk; zero: nothing.
+type Store struct {
+	SetAside int              `json:"setAside,omitempty"` // records that did not check out since the agent started; the cloud sends again what they said
+	Records  []string         `json:"records,omitempty"`  // files of some of them
+	Error    *reconcile.Fault `json:"error,omitempty"`    // nothing can be written
+}
+
+func storeOf(h state.Health) Store {
+	s := Store{SetAside: h.SetAside, Records: h.Records}
+	if f := h.Fault; f != nil {
+		s.Error = &reconcile.Fault{Code: f.Code, Message: clip(f.Message), Retryable: true, At: f.Since}
+	}
+	return s
 }
 
 // Application is one application as it is.

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"gnomon/edge/artifact"
+	"gnomon/edge/failpoint"
 	"gnomon/edge/reconcile"
 	"gnomon/edge/workload"
 	"gnomon/schema"
@@ -52,7 +53,12 @@ func (l *Loop) begin(ctx context.Context, s reconcile.Step, a *reconcile.App) {
 				return
 			}
 		}
-		l.carryOut(stepCtx, &o, spec)
+		if o.err = failpoint.HitStep(string(s.Kind), failpoint.Before); o.err == nil {
+			l.carryOut(stepCtx, &o, spec)
+		}
+		if err := failpoint.HitStep(string(s.Kind), failpoint.After); err != nil {
+			o.err = err
+		}
 		l.done <- o
 	}()
 }

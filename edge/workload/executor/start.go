@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"gnomon/edge/failpoint"
 	"gnomon/edge/workload"
 	"gnomon/edge/workload/instance"
 	"gnomon/schema"
@@ -168,7 +169,7 @@ func (e *Executor) spawn(f found, lock, ready *os.File) (int, error) {
 	}
 	p, err := os.StartProcess(e.cfg.Shim, []string{"gnomon-shim", "run", string(f.dir)}, &os.ProcAttr{
 		Dir:   "/",
-		Env:   []string{"PATH=" + workload.DefaultPath, "GOMAXPROCS=2"},
+		Env:   append([]string{"PATH=" + workload.DefaultPath, "GOMAXPROCS=2"}, failpoint.Environ()...),
 		Files: []*os.File{null, log, log, lock, ready},
 		Sys:   attr,
 	})

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gnomon/edge/cmd/gnomon-shim/launch"
+	"gnomon/edge/failpoint"
 	"gnomon/edge/workload"
 	"gnomon/edge/workload/cgroup"
 	"gnomon/edge/workload/instance"
@@ -46,7 +47,7 @@ func Attach(j launch.Job) (pid int, err error) {
 	for _, f := range files {
 		grafts = append(grafts, graft{from: f.Source, to: f.Path})
 	}
-	if err := plant(r.TargetPID, grafts); err != nil {
+	if err := errors.Join(plant(r.TargetPID, grafts), failpoint.Hit(failpoint.ShimPlanted)); err != nil {
 		return 0, err
 	}
 	g, err := cgroup.At(r.Cgroup)

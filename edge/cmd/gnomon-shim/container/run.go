@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gnomon/edge/cmd/gnomon-shim/launch"
+	"gnomon/edge/failpoint"
 	"gnomon/edge/workload"
 	"gnomon/edge/workload/cgroup"
 	"gnomon/edge/workload/instance"
@@ -22,7 +23,7 @@ const MainGroup = "_main"
 
 // Run makes the container and starts its first process.
 func Run(j launch.Job) (pid int, err error) {
-	if err := mountRoot(j); err != nil {
+	if err := errors.Join(mountRoot(j), failpoint.Hit(failpoint.ShimMounted)); err != nil {
 		return 0, err
 	}
 	u, err := launch.FindUser(j.Dir.Rootfs(), j.Request.Spec.User)
@@ -46,10 +47,13 @@ func Run(j launch.Job) (pid int, err error) {
 	}
 	p := process(j, u, launch.Where{Root: "/", Data: dataMount})
 	p.Init = true
+	if err := failpoint.Hit(failpoint.ShimCreated); err != nil {
+		return 0, errors.Join(err, c.Destroy())
+	}
 	if err := c.Start(p); err != nil {
 		return 0, errors.Join(classify(fmt.Errorf("start container: %w", err)), c.Destroy())
 	}
-	if err := separate(j); err != nil {
+	if err := errors.Join(separate(j), failpoint.Hit(failpoint.ShimWaiting)); err != nil {
 		return 0, errors.Join(err, c.Signal(unix.SIGKILL), c.Destroy())
 	}
 	if err := c.Exec(); err != nil {

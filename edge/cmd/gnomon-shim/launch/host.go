@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"gnomon/edge/failpoint"
 	"gnomon/edge/workload"
 	"gnomon/edge/workload/cgroup"
 )
@@ -43,7 +44,7 @@ func Host(j Job) (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := g.Create(j.Limits()); err != nil {
+	if err := errors.Join(g.Create(j.Limits()), failpoint.Hit(failpoint.ShimCreated)); err != nil {
 		return 0, err
 	}
 	err = g.Fork(j.Limits(), func(attr *syscall.SysProcAttr) error {
