@@ -27,6 +27,7 @@ type Run struct {
 	Args       []string          `json:"args"`       // replaces the component's arguments
 	Env        map[string]string `json:"env"`        // added to the component's environment
 	Files      []File            `json:"files"`      // placed before start
+	Reload     Reload            `json:"reload"`     // how a change of nothing but the content of files takes effect; "" = by a restart
 	Ports      []Port            `json:"ports"`      // reachable from outside the node
 	Hostname   string            `json:"hostname"`   // inside the container
 	Privileged bool              `json:"privileged"` // all capabilities and devices
@@ -39,12 +40,27 @@ type Run struct {
 	Health     *Health           `json:"health"`
 }
 
-// File is a file with inline content.
+// File is a file with inline content, or a file or directory of the component.
 type File struct {
-	Path    string `json:"path"`    // absolute
-	Content string `json:"content"` // UTF-8, at most MaxFileContent bytes
-	Mode    string `json:"mode"`    // octal permission bits; default 0644
+	Path     string `json:"path"`               // absolute
+	Content  string `json:"content"`            // UTF-8, at most MaxFileContent bytes
+	From     string `json:"from,omitempty"`     // instead of content: a file or directory of the component, relative to its root; copied
+	Mode     string `json:"mode"`               // octal permission bits; default 0644, with from those of the component
+	ReadOnly bool   `json:"readOnly,omitempty"` // the application cannot write to it
 }
+
+// Reload is what is done once changed files are in place, each replaced as a
+// whole, while the application goes on running.
+type Reload string
+
+// The ways to reload. A signal goes to the application's first process, which
+// must handle it: one that doesn't is restarted instead.
+const (
+	ReloadNone Reload = "none" // it looks at its files by itself
+	ReloadHUP  Reload = "SIGHUP"
+	ReloadUSR1 Reload = "SIGUSR1"
+	ReloadUSR2 Reload = "SIGUSR2"
+)
 
 // Port makes a container's port reachable on the node.
 type Port struct {

@@ -35,7 +35,9 @@ func (a *Application) defaults() {
 	setDefault(&r.Restart.BackoffMax, max(Duration(time.Minute), r.Restart.Backoff))
 	setDefault(&r.Restart.BackoffReset, Duration(10*time.Second))
 	for i := range r.Files {
-		setDefault(&r.Files[i].Mode, "0644")
+		if r.Files[i].From == "" {
+			setDefault(&r.Files[i].Mode, "0644")
+		}
 	}
 	for i := range r.Ports {
 		setDefault(&r.Ports[i].Container, r.Ports[i].Host)
@@ -76,7 +78,7 @@ func (a *Application) validate(c *check) {
 		c.need(ValidName(d), index("dependsOn", i), "must be the name of an application: "+NameRule, d)
 	}
 	a.validateMatrix(c)
-	a.Run.validate(c)
+	a.Run.validate(c, a.Component != "")
 }
 
 var component = regexp.MustCompile(`^([a-z0-9][a-z0-9._/-]{0,127}@[A-Za-z0-9][A-Za-z0-9._+-]{0,63}|file:///.{1,1000})$`)
@@ -116,7 +118,7 @@ func (a *Application) validateMatrix(c *check) {
 	}
 }
 
-func (r *Run) validate(c *check) {
+func (r *Run) validate(c *check, hasComponent bool) {
 	if len(r.Env) > MaxEnv {
 		c.add("run.env", "too many variables", len(r.Env), MaxEnv)
 	}
@@ -133,7 +135,7 @@ func (r *Run) validate(c *check) {
 		c.need(strings.HasPrefix(s, "/dev/") && path.Clean(s) == s, index("run.serial", i), "must be a path below /dev", s)
 	}
 	within(c, "run.stopGrace", r.StopGrace, 0, Duration(10*time.Minute))
-	r.validateFiles(c)
+	r.validateFiles(c, hasComponent)
 	r.validatePorts(c)
 	r.Resources.validate(c)
 	r.Restart.validate(c)
@@ -143,24 +145,6 @@ func (r *Run) validate(c *check) {
 }
 
 var hostname = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$`)
-
-func (r *Run) validateFiles(c *check) {
-	if len(r.Files) > MaxFiles {
-		c.add("run.files", "too many files", len(r.Files), MaxFiles)
-	}
-	seen := map[string]bool{}
-	for i, f := range r.Files {
-		p := index("run.files", i)
-		c.need(path.IsAbs(f.Path) && path.Clean(f.Path) == f.Path && f.Path != "/", p+".path", "must be absolute, without . or .. parts", f.Path)
-		c.need(!seen[f.Path], p+".path", "is given twice", f.Path)
-		seen[f.Path] = true
-		if len(f.Content) > MaxFileContent {
-			c.add(p+".content", "too many bytes", len(f.Content), MaxFileContent)
-		}
-		bits, err := strconv.ParseUint(f.Mode, 8, 32)
-		c.need(err == nil && bits <= 0o777, p+".mode", `must be octal permission bits such as "0644"`, f.Mode)
-	}
-}
 
 func (r *Run) validatePorts(c *check) {
 	if len(r.Ports) > MaxPorts {

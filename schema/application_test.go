@@ -136,3 +136,28 @@ func TestQuantities(t *testing.T) {
 		t.Error("a duration without a unit is accepted")
 	}
 }
+
+func TestParseApplication_Files(t *testing.T) {
+	const head = `{"component":"c@1","mode":"host","run":{"command":["x"],`
+	a, err := ParseApplication([]byte(head + `"reload":"SIGHUP","files":[{"path":"/a","content":"x"},{"path":"/b","from":"conf/b","readOnly":true}]}}`))
+	if err != nil || a.Run.Files[0].Mode != "0644" || a.Run.Files[1].Mode != "" || a.Run.Reload != ReloadHUP {
+		t.Errorf("%+v %v", a, err)
+	}
+	for text, path := range map[string]string{
+		`"reload":"SIGKILL"`:                                   "run.reload",
+		`"files":[{"path":"/a","from":"/etc"}]`:                "run.files[0].from",
+		`"files":[{"path":"/a","from":"../x"}]`:                "run.files[0].from",
+		`"files":[{"path":"/a","from":".."}]`:                  "run.files[0].from",
+		`"files":[{"path":"/a","from":"x","content":"y"}]`:     "run.files[0].content",
+		`"files":[{"path":"/a","from":"x","mode":"9"}]`:        "run.files[0].mode",
+		`"files":[{"path":"/a","from":"x"},{"path":"/a/b"}]`:   "run.files[1].path",
+		`"files":[{"path":"/a/b/c"},{"path":"/a","from":"x"}]`: "run.files[0].path",
+	} {
+		if _, err := ParseApplication([]byte(head + text + "}}")); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	if _, err := ParseApplication([]byte(`{"mode":"host","run":{"command":["x"],"files":[{"path":"/a","from":"x"}]}}`)); err == nil || !strings.Contains(err.Error(), "needs a component") {
+		t.Errorf("from without a component: %v", err)
+	}
+}

@@ -218,7 +218,20 @@ func hashOf(want *schema.Application) string {
 		r.Env = nil
 	}
 	r.Command, r.Args, r.Files, r.Ports, r.Serial = some(r.Command), some(r.Args), some(r.Files), some(r.Ports), some(r.Serial)
-	text, err := json.Marshal(canonical(reflect.ValueOf(w)))
+	if r.Reload == "" {
+		return digest(w)
+	}
+	r.Reload = ""
+	content := make([]string, len(r.Files))
+	r.Files = slices.Clone(r.Files)
+	for i := range r.Files {
+		content[i], r.Files[i].Content = r.Files[i].Content, ""
+	}
+	return digest(w) + reloadable + digest(content)
+}
+
+func digest(v any) string {
+	text, err := json.Marshal(canonical(reflect.ValueOf(v)))
 	if err != nil {
 		panic("reconcile: an application that is no JSON: " + err.Error()) // it was parsed from JSON
 	}

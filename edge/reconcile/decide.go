@@ -78,6 +78,8 @@ func phaseOf(k StepKind) Phase {
 		return Fetching
 	case Start:
 		return Starting
+	case Reload:
+		return Running
 	default:
 		return Stopping
 	}
@@ -113,6 +115,8 @@ func (p *planner) decide(a *App, st workload.Status, m Memory, v *View) Memory {
 			return m
 		}
 		return p.applied(a, m.runs())
+	case live && p.reloads(a, st, m):
+		return p.reload(a, m, v)
 	case live:
 		return p.replace(a, st, m, v)
 	default:

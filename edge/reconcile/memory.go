@@ -192,7 +192,7 @@ func (m Memory) runs() Memory {
 // FailedStep accounts for a step that failed. instance is the one that was made
 // in vain, if it came to that.
 func (m Memory) FailedStep(s Step, f Fault, instance string, now time.Time) Memory {
-	if s.Kind == Fetch || s.Kind == Start {
+	if s.Kind == Fetch || s.Kind == Start || s.Kind == Reload {
 		m = m.about(s.Hash)
 	}
 	if instance != "" {

@@ -39,6 +39,7 @@ type StepKind string
 const (
 	Fetch  StepKind = "fetch"  // make the component ready to run from
 	Start  StepKind = "start"  // a new instance
+	Reload StepKind = "reload" // other content of files for the instance, which goes on
 	Stop   StepKind = "stop"   // end the instance
 	Remove StepKind = "remove" // end it and delete what belongs to it
 )

@@ -168,6 +168,7 @@ func (w *world) document() string {
 		`,"backoff":"` + pick(w, "backoff", "1s", "20s") + `"}`
 	rest := `,"state":"` + pick(w, "state", "running", "running", "running", "running", "running", "stopped") + `","dependsOn":[` + strings.Join(needs, ",") + `]`
 	component := pick(w, "component", "c@1", "c@1", "c@2", "c@2", "missing@1")
+	run += `,"reload":"` + pick(w, "reload", "", "", "SIGHUP") + `","files":[{"path":"/f","content":"` + pick(w, "content", "", "1", "2") + `"}]`
 	host := `"hostname":"` + pick(w, "hostname", "", "", "", "h1", "h2") + `",`
 	switch pick(w, "mode", schema.ModeContainer, schema.ModeAttach, schema.ModeHost) {
 	case schema.ModeContainer:
@@ -222,6 +223,8 @@ func (w *world) finish(s Step, trouble bool) {
 		w.fetched[s.Component] = true
 	case Start:
 		w.start(s)
+	case Reload:
+		w.reload(s)
 	case Stop:
 		w.end(s.App, workload.Exited, pick(w, "exit code", 0, 143))
 	case Remove:
@@ -248,6 +251,24 @@ func (w *world) start(s Step) {
 		st := w.create(s, workload.Running)
 		w.memory[s.App] = w.memory[s.App].Started(st, s.Hash, w.in.Boot)
 	}
+}
+
+// reload is the runner's: nothing but the content of files may be another.
+func (w *world) reload(s Step) {
+	st := w.inst[s.App]
+	if st.State != workload.Running || w.specs[s.Hash].Run.Env["DOES"] == "unstartable" {
+		w.failed(s, Fault{Code: codeReload, Retryable: true}, "")
+		return
+	}
+	runs, wanted := *w.specs[st.Hash], *w.specs[s.Hash]
+	for _, spec := range []*schema.Application{&runs, &wanted} {
+		spec.Run.Files, spec.Run.Reload, spec.Run.Restart, spec.DependsOn, spec.State = nil, "", schema.Restart{}, nil, ""
+	}
+	if !reflect.DeepEqual(runs, wanted) {
+		w.fail("%s is reloaded, though more is another than its files:\n%+v\n%+v", s.App, runs, wanted)
+	}
+	st.Hash = s.Hash
+	w.inst[s.App] = st
 }
 
 func (w *world) joinable(s Step, spec *schema.Application) bool {

@@ -54,8 +54,11 @@ type Spec struct {
 
 	// Files are placed before the start, owned by User. container and attach:
 	// mounted at Path. host: written to $GNOMON_FILES + Path, never to Path
-	// itself, so that no application can replace a file of the node.
+	// itself, so that no application can replace a file of the node. What comes
+	// from the component is copied: at most MaxFromBytes in MaxFromEntries.
 	Files []schema.File `json:"files,omitempty"`
+	// Reload is how Reloader.Reload tells the program that Files have changed.
+	Reload schema.Reload `json:"reload,omitempty"`
 
 	// Resources bound everything the workload forks. In mode attach they count
 	// within those of the target too.
@@ -68,6 +71,12 @@ type Spec struct {
 	// instance, such as the shutdown of the node. 0 = DefaultStopGrace.
 	StopGrace time.Duration `json:"stopGrace"`
 }
+
+// Bounds of what Files copy from the component, all together.
+const (
+	MaxFromBytes   = 16 << 20
+	MaxFromEntries = 1024
+)
 
 // DefaultStopGrace is the time between SIGTERM and SIGKILL when none is given.
 const DefaultStopGrace = 10 * time.Second
@@ -135,6 +144,18 @@ type Runner interface {
 	// from disk and /proc alone: it is right after a restart of the agent, of
 	// the node, and after any process was killed.
 	List(ctx context.Context) ([]Status, error)
+}
+
+// Reloader is what a Runner may do beyond its contract: bring changed files into
+// an instance that goes on running.
+type Reloader interface {
+	// Reload replaces the content of files of the live instance, each as a whole,
+	// does to its program what Spec.Reload says, and gives the instance the hash
+	// of spec, which may differ from what it runs with in nothing but the content
+	// of files, how to reload, and StopGrace: anything else is ErrInvalid. After
+	// an error the files may have changed and the hash has not; it can be tried
+	// again, and a Start makes up for it in any case.
+	Reload(ctx context.Context, spec Spec) (Status, error)
 }
 
 // Documented failures of a Runner; test with errors.Is.

@@ -29,7 +29,7 @@ func specOf(a *reconcile.App, c artifact.Component, targetInstance string) workl
 		Name: a.Name, Mode: a.Want.Mode, Hash: a.Hash, Component: a.Want.Component, Root: c.Root,
 		Target: a.Want.AttachTo, TargetInstance: targetInstance,
 		Command: slices.Concat(command, args), Env: workload.MergeEnv(c.Image.Env, env), Dir: run.Dir, User: run.User,
-		Hostname: run.Hostname, Privileged: run.Privileged, Serial: run.Serial, Files: run.Files,
+		Hostname: run.Hostname, Privileged: run.Privileged, Serial: run.Serial, Files: run.Files, Reload: run.Reload,
 		Resources: run.Resources, Ports: run.Ports, StopGrace: run.StopGrace.D(),
 	}
 	if s.Dir == "" {

@@ -3,6 +3,7 @@ package loop
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"gnomon/edge/artifact"
 	"gnomon/edge/failpoint"
@@ -31,7 +32,7 @@ type outcome struct {
 func (l *Loop) begin(ctx context.Context, s reconcile.Step, a *reconcile.App) {
 	var spec workload.Spec
 	component := s.Component
-	if s.Kind == reconcile.Start {
+	if s.Kind == reconcile.Start || s.Kind == reconcile.Reload {
 		component = a.Want.Component
 		spec = specOf(a, l.fetched[component], s.TargetInstance)
 		ctx = context.WithoutCancel(ctx) // it is short, and half of one is worth nothing
@@ -69,6 +70,12 @@ func (l *Loop) carryOut(ctx context.Context, o *outcome, spec workload.Spec) {
 		o.component, o.err = l.cfg.Components.Resolve(ctx, s.Component)
 	case reconcile.Start:
 		o.status, o.err = l.cfg.Workloads.Start(ctx, spec)
+	case reconcile.Reload:
+		if r, ok := l.cfg.Workloads.(workload.Reloader); ok {
+			_, o.err = r.Reload(ctx, spec)
+		} else {
+			o.err = fmt.Errorf("%w: reload", workload.ErrUnsupported)
+		}
 	case reconcile.Stop:
 		_, o.err = l.cfg.Workloads.Stop(ctx, s.App, s.Grace)
 		if errors.Is(o.err, workload.ErrNotFound) {

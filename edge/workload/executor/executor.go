@@ -45,7 +45,10 @@ type Executor struct {
 	names map[string]*sync.Mutex // serialises the calls for one name
 }
 
-var _ workload.Runner = (*Executor)(nil)
+var (
+	_ workload.Runner   = (*Executor)(nil)
+	_ workload.Reloader = (*Executor)(nil)
+)
 
 // New checks the configuration. It starts nothing and looks at nothing that runs.
 func New(cfg Config) (*Executor, error) {
@@ -203,7 +206,8 @@ func (e *Executor) find(name string) (found, bool) {
 // how its workload ended leaves a loss, which is recorded here for good.
 func (e *Executor) status(f found) workload.Status {
 	live := f.dir.Held()
-	rec, err := f.dir.ReadRecord() // after looking at the shim: its last words count
+	rec, err := f.dir.ReadRecord()    // after looking at the shim: its last words count
+	rec.Status.Hash = f.req.Spec.Hash // a reload gives it another
 	if err == nil && (live || !rec.Status.State.Live()) {
 		return rec.Status
 	}

@@ -92,7 +92,7 @@ func TestMatrix_EveryCellIsTried(t *testing.T) {
 		}
 	}
 	// These mean the same everywhere, and are tried elsewhere.
-	for _, same := range []string{"user", "dir", "stopGrace", "health"} {
+	for _, same := range []string{"user", "dir", "stopGrace", "health", "reload"} {
 		rows["run."+same] = true
 	}
 	run := reflect.TypeFor[schema.Run]()

@@ -6,6 +6,7 @@
 //	spec.json    Request, written by the agent before the shim starts
 //	status.json  Record, written by the shim; by the agent only after the shim died
 //	stop.json    Stop, written by the agent, who then sends StopSignal to the shim
+//	reload.json  Request with other content of files, until it is spec.json
 //	shim.log     what the shim itself had to say
 //	container/   libcontainer's state, mode container
 //	rootfs/      where the shim mounts the root file system, in its own mount namespace

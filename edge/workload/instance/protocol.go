@@ -3,6 +3,7 @@ package instance
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -68,6 +69,7 @@ func (d Dir) Lock() string      { return filepath.Join(string(d), "lock") }
 func (d Dir) Spec() string      { return filepath.Join(string(d), "spec.json") }
 func (d Dir) Status() string    { return filepath.Join(string(d), "status.json") }
 func (d Dir) Stop() string      { return filepath.Join(string(d), "stop.json") }
+func (d Dir) Reload() string    { return filepath.Join(string(d), "reload.json") }
 func (d Dir) ShimLog() string   { return filepath.Join(string(d), "shim.log") }
 func (d Dir) Container() string { return filepath.Join(string(d), "container") }
 func (d Dir) Rootfs() string    { return filepath.Join(string(d), "rootfs") }
@@ -88,6 +90,32 @@ func (d Dir) ReadRequest() (Request, error) {
 func (d Dir) WriteRequest(r Request) error {
 	r.Protocol = Protocol
 	return writeJSON(d.Spec(), r)
+}
+
+// ReadReload reads reload.json.
+func (d Dir) ReadReload() (Request, error) {
+	var r Request
+	if err := readJSON(d.Reload(), &r); err != nil {
+		return r, err
+	}
+	if r.Protocol != Protocol {
+		return r, fmt.Errorf("%w: %d in %s, want %d", ErrProtocol, r.Protocol, d.Reload(), Protocol)
+	}
+	return r, nil
+}
+
+// WriteReload writes reload.json.
+func (d Dir) WriteReload(r Request) error {
+	r.Protocol = Protocol
+	return writeJSON(d.Reload(), r)
+}
+
+// Reloaded makes what is in reload.json what the instance runs with.
+func (d Dir) Reloaded() error {
+	if err := os.Rename(d.Reload(), d.Spec()); err != nil {
+		return err
+	}
+	return SyncDir(string(d))
 }
 
 // ReadRecord reads status.json.

@@ -45,7 +45,7 @@ func Attach(j launch.Job) (pid int, err error) {
 		grafts = append(grafts, graft{from: r.Spec.Root, to: w.Root, dir: true, readonly: true, sole: true})
 	}
 	for _, f := range files {
-		grafts = append(grafts, graft{from: f.Source, to: f.Path})
+		grafts = append(grafts, graft{from: f.Source, to: f.Path, dir: f.Dir, readonly: f.ReadOnly})
 	}
 	if err := errors.Join(plant(r.TargetPID, grafts), failpoint.Hit(failpoint.ShimPlanted)); err != nil {
 		return 0, err
@@ -74,19 +74,21 @@ func Opt(name string) string { return "/opt/" + name }
 
 // Detach takes what Attach mounted out of the container, if that still runs.
 func Detach(r instance.Request) {
-	var points []string
+	points := map[string]int{} // with how many mounts there are of ours
 	if r.Spec.Root != "" {
-		points = append(points, Opt(r.Spec.Name))
+		points[Opt(r.Spec.Name)] = 1
 	}
 	for _, f := range r.Spec.Files {
-		points = append(points, f.Path)
+		points[f.Path] = max(1, stacked(r.TargetPID, f.Path, r.Instance))
 	}
 	if len(points) == 0 {
 		return
 	}
 	_ = inside(r.TargetPID, func() error {
-		for _, p := range points {
-			_ = unix.Unmount(p, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+		for p, n := range points {
+			for range n {
+				_ = unix.Unmount(p, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+			}
 		}
 		return nil
 	})
@@ -107,18 +109,11 @@ func plant(pid int, grafts []graft) error {
 	}
 	trees := make([]int, len(grafts))
 	for i, g := range grafts {
-		fd, err := unix.OpenTree(unix.AT_FDCWD, g.from, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+		fd, err := g.tree()
 		if err != nil {
-			return fmt.Errorf("clone mount of %s: %w", g.from, err)
+			return err
 		}
 		defer func() { _ = unix.Close(fd) }()
-		attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
-		if g.readonly {
-			attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
-		}
-		if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
-			return fmt.Errorf("restrict mount of %s: %w", g.from, err)
-		}
 		trees[i] = fd
 	}
 	return inside(pid, func() error {
@@ -132,6 +127,23 @@ func plant(pid int, grafts []graft) error {
 		}
 		return nil
 	})
+}
+
+// tree is a detached mount of what is to be made visible.
+func (g graft) tree() (fd int, err error) {
+	fd, err = unix.OpenTree(unix.AT_FDCWD, g.from, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("clone mount of %s: %w", g.from, err)
+	}
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
+	if g.readonly {
+		attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
+	}
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+		_ = unix.Close(fd)
+		return -1, fmt.Errorf("restrict mount of %s: %w", g.from, err)
+	}
+	return fd, nil
 }
 
 func (g graft) mountpoint() error {

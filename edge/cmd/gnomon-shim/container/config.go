@@ -123,9 +123,11 @@ func ownMounts(j launch.Job, files []launch.Placed) []*configs.Mount {
 	taken := map[string]bool{}
 	for _, f := range files {
 		taken[f.Path] = true
-		mounts = append(mounts, &configs.Mount{
-			Device: "bind", Source: f.Source, Destination: f.Path, Flags: unix.MS_BIND | unix.MS_NOSUID | unix.MS_NODEV,
-		})
+		flags := unix.MS_BIND | unix.MS_NOSUID | unix.MS_NODEV
+		if f.ReadOnly {
+			flags |= unix.MS_RDONLY
+		}
+		mounts = append(mounts, &configs.Mount{Device: "bind", Source: f.Source, Destination: f.Path, Flags: flags})
 	}
 	for _, name := range []string{"/etc/resolv.conf", "/etc/hosts"} {
 		if source, err := filepath.EvalSymlinks(name); err == nil && !taken[name] {

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/moby/sys/user"
@@ -18,7 +17,6 @@ import (
 	"gnomon/edge/workload"
 	"gnomon/edge/workload/cgroup"
 	"gnomon/edge/workload/instance"
-	"gnomon/schema"
 )
 
 // Job is one workload to start.
@@ -136,61 +134,6 @@ func FindUser(root, spec string) (User, error) {
 		return User{}, fmt.Errorf("%w: run.user %q: %w", workload.ErrInvalid, spec, err)
 	}
 	return User{UID: u.Uid, GID: u.Gid, Groups: u.Sgids, Home: u.Home}, nil
-}
-
-// Placed is a file with its content on the node.
-type Placed struct {
-	Source string // where the content is
-	Path   string // where the workload wants it
-}
-
-// PlaceFiles writes the Spec's files below Request.Files, as they are asked for
-// if tree is set and numbered if not. What was there before is gone.
-func (j Job) PlaceFiles(u User, tree bool) ([]Placed, error) {
-	base := j.Request.Files
-	if err := os.RemoveAll(base); err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(base, 0o755); err != nil {
-		return nil, err
-	}
-	root, err := os.OpenRoot(base)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = root.Close() }()
-	var placed []Placed
-	for i, f := range j.Request.Spec.Files {
-		name := strconv.Itoa(i)
-		if tree {
-			name = filepath.Clean(f.Path)[1:]
-			if err := root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-				return nil, err
-			}
-		}
-		if err := place(root, name, f, u); err != nil {
-			return nil, fmt.Errorf("run.files %s: %w", f.Path, err)
-		}
-		placed = append(placed, Placed{Source: filepath.Join(base, name), Path: f.Path})
-	}
-	return placed, nil
-}
-
-func place(root *os.Root, name string, f schema.File, u User) error {
-	mode := os.FileMode(0o644)
-	if f.Mode != "" {
-		m, err := strconv.ParseUint(f.Mode, 8, 9)
-		if err != nil {
-			return fmt.Errorf("%w: mode %q is not octal permission bits", workload.ErrInvalid, f.Mode)
-		}
-		mode = os.FileMode(m)
-	}
-	out, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = out.WriteString(f.Content)
-	return errors.Join(err, out.Chown(u.UID, u.GID), out.Chmod(mode), out.Close())
 }
 
 // PrepareData makes the directory that survives updates, owned by the user.

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"gnomon/edge/cmd/gnomon-shim/container"
+	"gnomon/edge/cmd/gnomon-shim/launch"
+	"gnomon/edge/workload/instance"
+	"gnomon/schema"
+)
+
+// reload brings the changed files of an instance into it while it runs, and tells
+// its program. The shim that holds the instance doesn't notice.
+func reload(dir instance.Dir) error {
+	former, err := dir.ReadRequest()
+	if err != nil {
+		return err
+	}
+	req, err := dir.ReadReload()
+	if err != nil {
+		return err
+	}
+	rec, err := dir.ReadRecord()
+	if err != nil {
+		return err
+	}
+	pidfd, err := unix.PidfdOpen(rec.PID, 0)
+	if err != nil {
+		return fmt.Errorf("process %d: %w", rec.PID, err)
+	}
+	defer func() { _ = unix.Close(pidfd) }()
+	if !rec.Alive() { // looked at only now: the pidfd cannot come to mean another
+		return errors.New("the workload has ended")
+	}
+	j := launch.Job{Dir: dir, Request: req}
+	if req.Spec.Mode == schema.ModeHost {
+		err = reloadHost(j, former.Spec.Files)
+	} else {
+		err = container.Reload(j, former.Spec.Files, rec.PID)
+	}
+	if err != nil || req.Spec.Reload == schema.ReloadNone {
+		return err
+	}
+	return tell(pidfd, rec.PID, req.Spec.Reload)
+}
+
+func reloadHost(j launch.Job, former []schema.File) error {
+	u, err := launch.FindUser("/", j.Request.Spec.User)
+	if err != nil {
+		return err
+	}
+	_, err = j.ReplaceFiles(u, former, true)
+	return err
+}
+
+// patience is how long a program that has just started may take until it handles
+// the signal.
+const patience = 2 * time.Second
+
+// tell sends the signal, if that doesn't end the program.
+func tell(pidfd, pid int, how schema.Reload) error {
+	sig := unix.SignalNum(string(how))
+	if sig == 0 {
+		return fmt.Errorf("run.reload %q is no signal", how)
+	}
+	for end := time.Now().Add(patience); !handles(pid, sig); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			return fmt.Errorf("process %d does not handle %s, which would end it", pid, how)
+		}
+	}
+	return unix.PidfdSendSignal(pidfd, sig, nil, 0)
+}
+
+// handles tells whether a process has a handler for a signal.
+func handles(pid int, sig unix.Signal) bool {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return false
+	}
+	for line := range strings.SplitSeq(string(b), "\n") {
+		if v, ok := strings.CutPrefix(line, "SigCgt:"); ok {
+			mask, _ := strconv.ParseUint(strings.TrimSpace(v), 16, 64)
+			return mask>>(sig-1)&1 == 1
+		}
+	}
+	return false
+}
