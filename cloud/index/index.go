@@ -106,7 +106,7 @@ func New(cfg Config) *Index {
 func (ix *Index) SetDocuments(d Documents) { ix.docs = d }
 
 // Committed tells of a document that is durable. Documents of one shadow come in
-// the order of their versions. It doesn't wait for questions, but for a queue
+// the order of their versions. The key is kept. It doesn't wait for questions, but for a queue
 // that is full it does some of the work itself.
 func (ix *Index) Committed(key store.Key, doc *shadow.Document, position uint64) {
 	ix.queueMu.Lock()
@@ -142,6 +142,7 @@ func (ix *Index) drain() {
 // apply takes changes in. The caller holds applying.
 func (ix *Index) apply(batch []change) {
 	all := make([]facts, 0, lockRows)
+	var places [lockRows]place
 	for len(batch) > 0 {
 		part := batch[:min(lockRows, len(batch))]
 		batch = batch[len(part):]
@@ -150,8 +151,13 @@ func (ix *Index) apply(batch []change) {
 			all = append(all, factsOf(c.key, c.doc))
 		}
 		ix.mu.Lock()
-		for i := range all {
-			ix.put(&all[i])
+		ix.rows.guess(all, places[:len(all)])
+		for moved, i := ix.rows.moved, 0; i < len(all); i++ {
+			if at := places[i]; at.found && ix.rows.moved == moved {
+				ix.put(&all[i], at)
+			} else {
+				ix.put(&all[i], ix.rows.locate(all[i].key))
+			}
 		}
 		ix.position = max(ix.position, part[len(part)-1].position)
 		changed := ix.changed
@@ -165,17 +171,16 @@ func (ix *Index) apply(batch []change) {
 }
 
 // put takes one document in, unless it knows a newer one.
-func (ix *Index) put(f *facts) {
-	b, i, found := ix.rows.locate(f.key)
-	if found {
-		r := &ix.rows.blocks[b][i]
+func (ix *Index) put(f *facts, at place) {
+	if at.found {
+		r := &ix.rows.blocks[at.b][at.i]
 		switch {
 		case r.version > f.version:
 		case f.deleted:
 			if f.key.Shadow == "" {
 				r.thing.clear()
 			}
-			ix.rows.remove(b, i)
+			ix.rows.remove(at.b, at.i)
 			ix.bury(f)
 		default:
 			f.fill(r)
@@ -196,7 +201,7 @@ func (ix *Index) put(f *facts) {
 		}
 		return
 	}
-	f.fill(ix.rows.insert(b, i, ix.rows.thingAt(b, i, f.key.Thing)))
+	f.fill(ix.rows.insert(at.b, at.i, ix.rows.thingAt(at.b, at.i, f.key.Thing)))
 }
 
 // beginReading has deletions kept until the returned function is called.

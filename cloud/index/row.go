@@ -93,6 +93,10 @@ func (r *row) name() string {
 
 func (r *row) key() store.Key { return store.Key{Thing: r.thing.name, Shadow: r.shadow.Value()} }
 
+// is tells whether the row is that of a key. Whoever tells of commits does it with
+// the same strings every time, which need not be looked into.
+func (r *row) is(k store.Key) bool { return r.thing.name == k.Thing && r.shadow.Value() == k.Shadow }
+
 func (r *row) compare(k store.Key) int {
 	if c := strings.Compare(r.thing.name, k.Thing); c != 0 {
 		return c
@@ -218,6 +222,5 @@ func stamp(v *shadow.Value, before func(a, b int64) bool) int64 {
 	return best
 }
 
-// thingNamed returns a thing with nothing known of it. The name is copied: it
-// may be part of something larger.
-func thingNamed(name string) *thing { return &thing{name: strings.Clone(name), site: none} }
+// thingNamed returns a thing with nothing known of it.
+func thingNamed(name string) *thing { return &thing{name: name, site: none} }

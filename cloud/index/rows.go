@@ -2,7 +2,6 @@ package index
 
 import (
 	"hash/maphash"
-	"math"
 	"slices"
 	"sort"
 
@@ -18,36 +17,113 @@ const blockRows = 512
 type rows struct {
 	blocks [][]row // none is empty
 	count  int
-	hints  []hint // by a hash of the key
+	moved  int    // insertions and removals
+	hints  []hint // in buckets by a hash of the key
 	seed   maphash.Seed
 }
 
-// hint is where a row was last seen: looking for one of 100,000 goes all over the
-// memory, and most are where they were.
-type hint struct{ block, row uint16 }
+// hint is where a row was last seen: its block, its place in it, and some bits of
+// the hash of its key. Looking for one of 100,000 rows goes all over the memory, and
+// most are where they were. They lie in buckets of a key's hash.
+type hint uint32
 
 const (
-	hintsFrom = 4096    // rows; fewer are found as fast without
-	maxHints  = 1 << 21 // 8 MiB
+	hintsFrom  = 4096    // rows; fewer are found as fast without
+	maxHints   = 1 << 22 // 16 MiB
+	bucketSize = 8
+	rowBits    = 9 // of blockRows
+	maxBlock   = 1<<16 - 1
 )
 
+func newHint(hash uint64, b, i int) hint { return hint(hash>>57)<<25 | hint(b)<<rowBits | hint(i) }
+
+func (h hint) place() place { return place{b: int(h>>rowBits) & maxBlock, i: int(h) & (blockRows - 1)} }
+
+func (h hint) mayBe(hash uint64) bool { return uint64(h>>25) == hash>>57 }
+
+// place is where a row is, or belongs.
+type place struct {
+	b, i  int
+	found bool
+}
+
 // locate is find for whoever may change the rows.
-func (r *rows) locate(k store.Key) (b, i int, found bool) {
+func (r *rows) locate(k store.Key) place {
 	if r.count < hintsFrom {
-		return r.find(k)
+		b, i, found := r.find(k)
+		return place{b, i, found}
 	}
+	hash, bucket := r.bucket(k)
+	for _, h := range bucket {
+		if at := h.place(); h.mayBe(hash) && r.is(at, k) {
+			at.found = true
+			return at
+		}
+	}
+	b, i, found := r.find(k)
+	if found && b <= maxBlock {
+		r.remember(hash, bucket, newHint(hash, b, i))
+	}
+	return place{b, i, found}
+}
+
+// remember puts a hint in its bucket: in place of one that looks like it and so is
+// most likely of the same row, or of any.
+func (r *rows) remember(hash uint64, bucket []hint, new hint) {
+	at := int(hash>>48) % bucketSize
+	for n, h := range bucket {
+		if h.mayBe(hash) {
+			at = n
+			break
+		}
+		if h == 0 {
+			at = n
+		}
+	}
+	bucket[at] = new
+}
+
+// bucket returns the hash of a key, and the hints of all keys with a hash like it.
+func (r *rows) bucket(k store.Key) (hash uint64, bucket []hint) {
 	if n := len(r.hints); n < 2*r.count && n < maxHints {
 		r.hints, r.seed = make([]hint, max(4*hintsFrom, 2*n)), maphash.MakeSeed()
 	}
-	h := &r.hints[maphash.Comparable(r.seed, k)%uint64(len(r.hints))]
-	b, i = int(h.block), int(h.row)
-	if b < len(r.blocks) && i < len(r.blocks[b]) && r.blocks[b][i].compare(k) == 0 {
-		return b, i, true
+	hash = maphash.Comparable(r.seed, k)
+	at := hash & uint64(len(r.hints)/bucketSize-1) * bucketSize // the length is a power of two
+	return hash, r.hints[at : at+bucketSize]
+}
+
+// is tells whether the row of a key is at a place, where there may be none.
+func (r *rows) is(at place, k store.Key) bool {
+	return at.b < len(r.blocks) && at.i < len(r.blocks[at.b]) && r.blocks[at.b][at.i].is(k)
+}
+
+// guess looks for many rows at once, so that what one look-up waits for from
+// memory the others wait for at the same time. Those that it doesn't find may be
+// there nevertheless. What it found is right until rows are inserted or removed.
+func (r *rows) guess(all []facts, places []place) {
+	clear(places)
+	if r.count < hintsFrom {
+		return
 	}
-	if b, i, found = r.find(k); found && b <= math.MaxUint16 {
-		*h = hint{uint16(b), uint16(i)}
+	for n := range all {
+		hash, bucket := r.bucket(all[n].key)
+		for _, h := range bucket {
+			if h.mayBe(hash) {
+				places[n] = h.place()
+				break
+			}
+		}
 	}
-	return b, i, found
+	var things [lockRows]*thing
+	for n, at := range places {
+		if at.b < len(r.blocks) && at.i < len(r.blocks[at.b]) {
+			things[n] = r.blocks[at.b][at.i].thing
+		}
+	}
+	for n := range places {
+		places[n].found = things[n] != nil && things[n].name == all[n].key.Thing && r.is(places[n], all[n].key)
+	}
 }
 
 // find returns where the row of a key is, or belongs.
@@ -83,6 +159,7 @@ func (r *rows) thingAt(b, i int, name string) *thing {
 // insert makes room at a place and returns the row there, empty but for its thing.
 func (r *rows) insert(b, i int, t *thing) *row {
 	r.count++
+	r.moved++
 	if len(r.blocks) == 0 {
 		r.blocks = [][]row{{{thing: t}}}
 		return &r.blocks[0][0]
@@ -114,6 +191,7 @@ func (r *rows) split(b, i int) (int, int) {
 
 func (r *rows) remove(b, i int) {
 	r.count--
+	r.moved++
 	r.blocks[b] = slices.Delete(r.blocks[b], i, i+1)
 	switch {
 	case len(r.blocks[b]) == 0:

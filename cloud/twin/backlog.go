@@ -83,7 +83,7 @@ func (b *backlog) take(key store.Key) []change {
 // find that they have: while any are under way their void entry stays where it
 // is. The stripe is locked.
 func (s *Service) wait(st *stripe, c change) (bool, error) {
-	e := st.shadows[c.key]
+	e := st.cached(c.key)
 	void := e != nil && e.failed.Load()
 	waits, first, err := s.backlog.join(c, void && e.pending.Load() > 0)
 	if first && e.pending.Load() == 0 { // the last of them didn't see this one
@@ -115,7 +115,7 @@ func (s *Service) again(key store.Key) {
 	st := s.stripeOf(key.Thing)
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if e := st.shadows[key]; e != nil && e.failed.Load() {
+	if e := st.cached(key); e != nil && e.failed.Load() {
 		if e.pending.Load() > 0 {
 			return // the last of them comes here
 		}

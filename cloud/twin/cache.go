@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -24,12 +26,16 @@ type entry struct {
 	told      atomic.Uint64 // newest version that Config.Committed heard of
 	failed    atomic.Bool   // a commit failed, or another writer came in between: head is void, and so is the entry
 
-	size         int    // approximate bytes
-	newer, older *entry // in the order of use
+	hash uint64
+	next *entry // with the same hash
+	size int    // approximate bytes
+	at   int    // in the stripe's ring
+	used bool   // since the hand came by
 }
 
-// stripe is one share of the cache: a map with a list in order of use. Entries
-// with pending changes stay as they are whatever the bounds say; the store's queue
+// stripe is one share of the cache: a map by a hash of the key, and a ring that a hand goes round when
+// there is too much: who was used since it last came by stays. Entries with
+// pending changes stay as they are whatever the bounds say; the store's queue
 // bounds their number. Documents are kept packed, in the form of their records:
 // as trees they would take seven times the room, and every garbage collection would
 // go through all of them.
@@ -37,16 +43,17 @@ type stripe struct {
 	mu       sync.Mutex
 	shared   bool   // the store is
 	arrived  uint64 // changes
-	shadows  map[store.Key]*entry
-	order    order
+	seed     maphash.Seed
+	entries  map[uint64]*entry
+	ring     []*entry
+	hand     int
 	bytes    int
 	maxCount int
 	maxBytes int
 }
 
 func (st *stripe) init(maxCount, maxBytes int) {
-	st.shadows = make(map[store.Key]*entry)
-	st.order.init()
+	st.seed, st.entries = maphash.MakeSeed(), make(map[uint64]*entry)
 	st.maxCount, st.maxBytes = maxCount, maxBytes
 }
 
@@ -56,10 +63,10 @@ const entryOverhead = 600
 // get returns the entry of a key, from the store when it isn't cached. The
 // stripe must be locked.
 func (st *stripe) get(ctx context.Context, from store.Store, key store.Key) (*entry, error) {
-	if e := st.shadows[key]; e != nil {
+	hash := maphash.Comparable(st.seed, key)
+	if e := st.find(hash, key); e != nil {
 		if !e.failed.Load() {
-			st.order.remove(e)
-			st.order.add(e)
+			e.used = true // to note more than that would be to write to other entries, too
 			return e, nil
 		}
 		st.drop(e)
@@ -68,15 +75,30 @@ func (st *stripe) get(ctx context.Context, from store.Store, key store.Key) (*en
 	if err != nil {
 		return nil, err
 	}
-	e := &entry{key: key, head: d}
+	// The key may be part of something larger; from here on it is that of the entry.
+	key = store.Key{Thing: strings.Clone(key.Thing), Shadow: strings.Clone(key.Shadow)}
+	e := &entry{key: key, hash: hash, next: st.entries[hash], head: d, at: len(st.ring)}
 	if st.shared {
 		e.sum = store.SumOf(data)
 	}
 	e.committed.Store(d)
-	st.order.add(e)
-	st.shadows[key] = e
+	st.ring = append(st.ring, e)
+	st.entries[hash] = e
 	st.resize(e, len(data))
 	return e, nil
+}
+
+// cached returns the entry of a key, nil when there is none. The stripe must be locked.
+func (st *stripe) cached(key store.Key) *entry {
+	return st.find(maphash.Comparable(st.seed, key), key)
+}
+
+func (st *stripe) find(hash uint64, key store.Key) *entry {
+	e := st.entries[hash]
+	for e != nil && e.key != key {
+		e = e.next
+	}
+	return e
 }
 
 // load reads a document and its record; both nil when there never was one.
@@ -100,45 +122,36 @@ func (st *stripe) resize(e *entry, recordSize int) {
 	size := entryOverhead + recordSize
 	st.bytes += size - e.size
 	e.size = size
-	for old := st.order.oldest(); old != nil && (len(st.shadows) > st.maxCount || st.bytes > st.maxBytes); {
-		newer := st.order.after(old)
-		if old != e && old.pending.Load() == 0 {
-			st.drop(old)
+	for seen := 0; seen < 2*len(st.ring) && (len(st.ring) > st.maxCount || st.bytes > st.maxBytes); seen++ {
+		if st.hand >= len(st.ring) {
+			st.hand = 0
 		}
-		old = newer
+		switch old := st.ring[st.hand]; {
+		case old.used || old == e || old.pending.Load() > 0:
+			old.used = false
+			st.hand++
+		default:
+			st.drop(old) // the newest takes its place in the ring, where the hand has been
+			st.hand++
+		}
 	}
 }
 
 func (st *stripe) drop(e *entry) {
-	st.order.remove(e)
-	delete(st.shadows, e.key)
-	st.bytes -= e.size
-}
-
-// order is a list of entries by the time of their use, a ring through end. The
-// links are in the entries: hundreds of thousands are kept, and a garbage
-// collection looks at each piece.
-type order struct{ end entry }
-
-func (o *order) init() { o.end.newer, o.end.older = &o.end, &o.end }
-
-// add makes e, which isn't in the list, the one used last.
-func (o *order) add(e *entry) {
-	e.newer, e.older = &o.end, o.end.older
-	e.older.newer, o.end.older = e, e
-}
-
-func (o *order) remove(e *entry) {
-	e.older.newer, e.newer.older = e.newer, e.older
-}
-
-// oldest returns the one used the longest ago, nil when there is none.
-func (o *order) oldest() *entry { return o.after(&o.end) }
-
-// after returns the next newer one, nil when e is the newest.
-func (o *order) after(e *entry) *entry {
-	if e.newer == &o.end {
-		return nil
+	last := len(st.ring) - 1
+	moved := st.ring[last]
+	st.ring[e.at], moved.at = moved, e.at
+	st.ring[last] = nil
+	st.ring = st.ring[:last]
+	if first := st.entries[e.hash]; first != e {
+		for first.next != e {
+			first = first.next
+		}
+		first.next = e.next
+	} else if e.next != nil {
+		st.entries[e.hash] = e.next
+	} else {
+		delete(st.entries, e.hash)
 	}
-	return e.newer
+	st.bytes -= e.size
 }

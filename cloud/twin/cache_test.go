@@ -61,28 +61,73 @@ func grown(t *testing.T, d *shadow.Document, n int) *shadow.Document {
 	return next
 }
 
+// What is used again and again stays, whatever comes and goes meanwhile.
+func TestCache_KeepsWhatIsUsed(t *testing.T) {
+	var st stripe
+	st.init(10, 1<<20)
+	hot, err := st.get(t.Context(), memory{}, store.Key{Thing: "hot"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 1000 {
+		if _, err := st.get(t.Context(), memory{}, store.Key{Thing: fmt.Sprint("t", i)}); err != nil {
+			t.Fatal(err)
+		}
+		if again, err := st.get(t.Context(), memory{}, store.Key{Thing: "hot"}); err != nil || again != hot {
+			t.Fatalf("dropped after %d others: %v", i, err)
+		}
+	}
+	if len(st.ring) > 10 {
+		t.Errorf("%d entries", len(st.ring))
+	}
+}
+
+// What is used from now on takes the place of what was.
+func TestCache_FollowsWhatIsUsed(t *testing.T) {
+	var st stripe
+	st.init(10, 1<<20)
+	for _, set := range []string{"a", "b"} {
+		for range 3 {
+			for i := range 10 {
+				if _, err := st.get(t.Context(), memory{}, store.Key{Thing: fmt.Sprint(set, i)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for i := range 10 {
+			if st.cached(store.Key{Thing: fmt.Sprint(set, i)}) == nil {
+				t.Errorf("%s%d is not there", set, i)
+			}
+		}
+	}
+}
+
 // audit adds up what a stripe says that it holds. used may be over a bound.
 func audit(t *testing.T, st *stripe, used *entry) {
 	t.Helper()
 	all := 0
-	for _, e := range st.shadows {
+	for _, e := range st.ring {
 		all += e.size
 	}
-	listed := 0
-	for e := st.order.oldest(); e != nil; e = st.order.after(e) {
-		if st.shadows[e.key] != e {
-			t.Fatalf("%v is listed and not there", e.key)
+	for i, e := range st.ring {
+		if st.cached(e.key) != e || e.at != i {
+			t.Fatalf("%v is in the ring at %d, and not there", e.key, i)
 		}
-		listed++
 	}
-	if st.bytes != all || listed != len(st.shadows) {
-		t.Fatalf("%d bytes, %d listed; counted %d, %d", st.bytes, listed, all, len(st.shadows))
+	found := 0
+	for _, e := range st.entries {
+		for ; e != nil; e = e.next {
+			found++
+		}
 	}
-	if newest := st.order.end.older; newest != used {
-		t.Fatalf("%v was used last, not %v", newest.key, used.key)
+	if st.bytes != all || len(st.ring) != found {
+		t.Fatalf("%d bytes, %d in the ring; counted %d, %d", st.bytes, len(st.ring), all, found)
 	}
-	if st.bytes-used.size > st.maxBytes || len(st.shadows) > st.maxCount {
-		t.Fatalf("over a bound: %d bytes of %d, %d of %d", st.bytes, st.maxBytes, len(st.shadows), st.maxCount)
+	if st.cached(used.key) != used {
+		t.Fatalf("%v was dropped while it was used", used.key)
+	}
+	if st.bytes-used.size > st.maxBytes || len(st.ring) > st.maxCount {
+		t.Fatalf("over a bound: %d bytes of %d, %d of %d", st.bytes, st.maxBytes, len(st.ring), st.maxCount)
 	}
 }
 
@@ -101,3 +146,30 @@ func (memory) Scan(context.Context, store.Key, int) ([]store.Record, error) {
 	panic("not used")
 }
 func (memory) Things(context.Context, string, int) ([]string, error) { panic("not used") }
+
+// Keys with the same hash don't get in each other's way.
+func TestCache_SameHash(t *testing.T) {
+	for dropped := range 3 {
+		var st stripe
+		st.init(10, 1<<20)
+		var all [3]*entry
+		for i := range all {
+			e := &entry{key: store.Key{Thing: fmt.Sprint(i)}, hash: 7, next: st.entries[7], at: i}
+			st.entries[7], st.ring, all[i] = e, append(st.ring, e), e
+		}
+		st.drop(all[dropped])
+		for i, e := range all {
+			if got := st.find(7, e.key); (got == e) != (i != dropped) {
+				t.Errorf("%d without %d: %v", i, dropped, got)
+			}
+		}
+		for i, e := range all {
+			if i != dropped {
+				st.drop(e)
+			}
+		}
+		if len(st.entries) > 0 || len(st.ring) > 0 {
+			t.Errorf("%d entries are left", len(st.entries))
+		}
+	}
+}

@@ -70,6 +70,7 @@ func (s *Service) place(ctx context.Context, st *stripe, c change) error {
 	if err != nil {
 		return s.metrics.count(unavailable(err))
 	}
+	c.key = e.key // the same strings every time, for whoever keeps them
 	previous := e.head
 	next, update, err := c.plan(previous, s.now())
 	if err == nil && next != nil {

@@ -270,7 +270,7 @@ func (s *Service) gather(ctx context.Context, st *stripe, w *work) (set *changes
 			continue
 		}
 		key := store.Key{Thing: w.c.key.Thing, Shadow: name}
-		if x := st.shadows[key]; s.cfg.Shared && x != nil && x.failed.Load() && x.pending.Load() > 0 {
+		if x := st.cached(key); s.cfg.Shared && x != nil && x.failed.Load() && x.pending.Load() > 0 {
 			return nil, nil, true, nil
 		}
 		if e, err = s.pin(ctx, st, w, key); err != nil {

@@ -53,7 +53,7 @@ func (s *Service) cached() float64 {
 	for i := range s.stripes {
 		st := &s.stripes[i]
 		st.mu.Lock()
-		n += len(st.shadows)
+		n += len(st.ring)
 		st.mu.Unlock()
 	}
 	return float64(n)

@@ -179,11 +179,11 @@ func (s *Service) learn(n *noticed) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if n.next.DesiredVersion == n.next.Version {
-		if h := st.shadows[history.Key(n.c.key)]; h != nil && h.pending.Load() == 0 {
+		if h := st.cached(history.Key(n.c.key)); h != nil && h.pending.Load() == 0 {
 			st.drop(h) // it has one more version, too
 		}
 	}
-	e := st.shadows[n.c.key]
+	e := st.cached(n.c.key)
 	if e == nil {
 		return true
 	}

@@ -141,7 +141,7 @@ func TestNoticesKeepHeadsCurrent(t *testing.T) {
 	st := all[1].stripeOf(k.Thing)
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if e := st.shadows[k]; e == nil || e.failed.Load() {
+	if e := st.cached(k); e == nil || e.failed.Load() {
 		t.Errorf("the last change met a conflict: %+v", e)
 	}
 }

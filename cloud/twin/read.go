@@ -171,7 +171,7 @@ func (s *Service) Nodes(ctx context.Context, p identity.Principal, page Page) (l
 func (s *Service) peek(ctx context.Context, key store.Key) (*shadow.Document, error) {
 	st := s.stripeOf(key.Thing)
 	st.mu.Lock()
-	e := st.shadows[key]
+	e := st.cached(key)
 	if e != nil && !e.failed.Load() && !s.cfg.Shared {
 		defer st.mu.Unlock()
 		return e.committed.Load(), nil

@@ -78,6 +78,9 @@ func Open(cfg Config) (*Store, error) {
 		FormatMajorVersion: pebble.FormatNewest,
 		Logger:             logger{cfg.Log},
 	}
+	// Merging what has just been flushed into all there is costs as much as all there
+	// is, and almost everything that is read is read from memory: so it waits for more.
+	options.L0CompactionThreshold = 12
 	options.Experimental.ValueSeparationPolicy = keepApart
 	db, err := pebble.Open(cfg.Dir, options)
 	if err != nil {
