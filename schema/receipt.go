@@ -78,7 +78,10 @@ func ReceiptsOf(shadowName string, d *shadow.Document) []Receipt {
 	}
 	kind, _ := KindOf(shadowName)
 	status := StatusOf(shadowName, d)
-	r := receipts{observed: status.ObservedVersion, current: status.ObservedVersion >= d.DesiredVersion, fault: status.Fault}
+	r := receipts{
+		observed: status.ObservedVersion, current: status.ObservedVersion >= d.DesiredVersion,
+		fault: status.Fault, override: status.Override,
+	}
 	if kind == KindApplication || kind == KindPolicy {
 		if n := number(d.Reported.Get("attempts")); n < 1<<31 {
 			r.attempts = int(n)
@@ -95,6 +98,7 @@ type receipts struct {
 	current  bool // the edge has acted on what is desired now
 	attempts int
 	fault    *Fault
+	override *Override
 	all      []Receipt
 }
 
@@ -109,6 +113,9 @@ func (r *receipts) add(path string, desired, reported *shadow.Value) {
 	switch {
 	case applied(desired, reported):
 		one.Status, one.Applied = ReceiptApplied, reported.Stamp()
+	case r.override != nil && r.override.Covers(path):
+		// The node holds it back, and will apply it when the override ends.
+		one.Code, one.Message, one.Retryable = CodeOverridden, r.override.Text(), true
 	case r.fault != nil && r.current:
 		one.Status = ReceiptFailed
 		if refusals[r.fault.Code] && !r.fault.Retryable {

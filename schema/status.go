@@ -22,6 +22,8 @@ type Status struct {
 	Converged       bool     `json:"converged"`
 	Pending         []string `json:"pending,omitempty"` // paths of the delta: desired and not yet applied
 	Fault           *Fault   `json:"error,omitempty"`
+
+	Override *Override `json:"override,omitempty"` // what somebody on the node made of the application, for a time
 }
 
 // PhasePending is the phase of a typed shadow that no edge has reported on.
@@ -33,7 +35,8 @@ var settled = map[string]bool{"running": true, "stopped": true, "collecting": tr
 // StatusOf derives the status of a shadow by its name. A free shadow has
 // converged when its delta is empty. A typed one must also have been acted on
 // at the desired version, which is how a member that left desired is seen to
-// be gone, be settled in its phase, and report no error.
+// be gone, be settled in its phase, and report no error. An application that is
+// overridden on its node has not converged: it will be something else by itself.
 func StatusOf(shadowName string, d *shadow.Document) Status {
 	if !d.Exists() {
 		return Status{}
@@ -62,7 +65,10 @@ func StatusOf(shadowName string, d *shadow.Document) Status {
 	}
 	s.ObservedVersion = number(status.Get("observedVersion"))
 	s.Fault = faultOf(status.Get("error"))
-	s.Converged = delta == nil && s.Fault == nil && settled[s.Phase] && s.ObservedVersion >= d.DesiredVersion
+	if o, overridden := OverrideOf(d.Reported); overridden && kind == KindApplication {
+		s.Override = &o
+	}
+	s.Converged = delta == nil && s.Fault == nil && s.Override == nil && settled[s.Phase] && s.ObservedVersion >= d.DesiredVersion
 	return s
 }
 

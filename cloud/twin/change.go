@@ -183,13 +183,20 @@ func validate(key store.Key, previous, next *shadow.Document, u *shadow.Update) 
 	}
 	kind, _ := schema.KindOf(key.Shadow)
 	typed := kind == schema.KindApplication || kind == schema.KindPolicy
-	if typed && !previous.Exists() && !u.Desired.Present {
+	if typed && !previous.Exists() && !u.Desired.Present && !installed(next) {
 		return wire.NotFound(key.Thing, key.Shadow) // a late report must not bring back what was deleted
 	}
 	if !u.Desired.Present {
 		return nil
 	}
 	return schema.Validate(key.Shadow, next.Desired)
+}
+
+// installed tells whether a shadow is that of an application which is on its node
+// though nobody in the cloud asks for it.
+func installed(d *shadow.Document) bool {
+	o, _ := schema.OverrideOf(d.Reported)
+	return o.Kind == schema.OverrideInstalled
 }
 
 // unavailable marks a failure of the store as such, for the answer; the cause

@@ -195,6 +195,20 @@ func TestRejections(t *testing.T) {
 }
 
 // Reports are taken in the order they were made, and not from the dead.
+// What somebody installed on a node is told of by its report alone.
+func TestInstalledOnTheNode(t *testing.T) {
+	b := open(t, vfs.NewMem(), nil)
+	k := key("n", "app:own")
+	b.must(t, k, `{"state":{"reported":{"phase":"running","override":{"kind":"installed"}}}}`)
+	d := b.must(t, k, `{"state":{"reported":{"override":{"reason":"trial"}}}}`)
+	if d.Version != 2 || d.DesiredVersion != 0 || d.Desired != nil {
+		t.Errorf("%+v", d)
+	}
+	if _, err := b.Update(ctx, op, key("n", "app:web"), update(t, `{"state":{"reported":{"override":{"kind":"changed"}}}}`)); err == nil {
+		t.Error("a late report brings back what was deleted")
+	}
+}
+
 func TestOrderOfReports(t *testing.T) {
 	b := open(t, vfs.NewMem(), nil)
 	k := key("n", "app:web")

@@ -13,6 +13,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/listeners"
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"gnomon/schema"
 	"gnomon/shadow"
 	"gnomon/shadow/wire"
 )
@@ -142,11 +143,14 @@ func (c *cloud) serve(t wire.Topic, body []byte) ([]byte, error) {
 			return nil, err
 		}
 	}
+	if t.Op == wire.OpDelete {
+		return c.delete(t, body)
+	}
 	u, err := shadow.ParseUpdate(body, shadow.DefaultLimits)
 	if err != nil {
 		return nil, err
 	}
-	if !c.docs[t.Shadow].Exists() && t.Shadow != "" {
+	if o, _ := schema.OverrideOf(u.Reported.Patch); !c.docs[t.Shadow].Exists() && t.Shadow != "" && o.Kind != schema.OverrideInstalled {
 		return nil, wire.NotFound(t.Thing, t.Shadow)
 	}
 	next, err := c.docs[t.Shadow].Apply(u, 1, shadow.DefaultLimits)
@@ -155,6 +159,21 @@ func (c *cloud) serve(t wire.Topic, body []byte) ([]byte, error) {
 	}
 	c.docs[t.Shadow] = next
 	return wire.AppendAccepted(nil, u, next), nil
+}
+
+// delete removes a shadow as the node asks, if the version is right.
+func (c *cloud) delete(t wire.Topic, body []byte) ([]byte, error) {
+	r, err := shadow.ParseRequest(body, shadow.DefaultLimits)
+	if err != nil {
+		return nil, err
+	}
+	next, err := c.docs[t.Shadow].Delete(r.Version, 1)
+	if err != nil {
+		return nil, err
+	}
+	c.docs[t.Shadow] = next
+	c.push(t.Shadow, &wire.DesiredPush{Version: next.Version, DesiredVersion: next.DesiredVersion, Deleted: true})
+	return wire.AppendDeleted(nil, next, r.ClientToken), nil
 }
 
 func (c *cloud) sync(req *wire.SyncRequest) *wire.SyncReply {

@@ -33,7 +33,9 @@ type Link struct {
 	tokens   uint64
 	lastSync time.Time
 	lost     time.Time // when the last connection ended
-	problem  error     // the last thing that went wrong
+
+	forgotten []string // shadows dropped that are still on disk
+	problem   error    // the last thing that went wrong
 }
 
 // New reads the replicas from disk. It starts nothing.
@@ -169,6 +171,7 @@ func (l *Link) send(ctx context.Context, s *session) (wake time.Duration, err er
 		out = append(out, l.ask(s, now))
 	}
 	if s.synced {
+		out = append(out, l.withdrawals(now)...)
 		out = append(out, l.reports(now)...)
 	}
 	next := l.nextDue(s, now)

@@ -131,6 +131,7 @@ func (l *Link) accepted(name string, payload []byte) {
 	l.counters.Accepted.Add(1)
 	r.acked, r.flight = r.flight.reported, nil
 	r.refused, r.tries, r.stale = nil, 0, 0
+	r.learnVersion(payload)
 	l.unsaved(r)
 }
 

@@ -31,6 +31,9 @@ type replica struct {
 	tries     int       // reports since the last accepted one
 	stale     int       // of those, refused as stale
 	unsaved   bool      // the outbox on disk is older
+
+	local     bool // it is kept though the cloud may want nothing of it, see Keep
+	withdrawn bool // it was, and the cloud shall forget it
 }
 
 // flight is one unanswered report.
@@ -110,6 +113,9 @@ func (l *Link) Desired() (all []state.Desired, complete bool) {
 	defer l.mu.Unlock()
 	all = make([]state.Desired, 0, len(l.replicas))
 	for name, r := range l.replicas {
+		if r.unasked() {
+			continue // for the cloud there is nothing to want
+		}
 		all = append(all, state.Desired{Name: name, Version: r.version, DesiredVersion: r.desiredVersion, Value: r.desired, Deleted: r.deleted, Trace: r.trace, At: r.at})
 	}
 	slices.SortFunc(all, func(a, b state.Desired) int { return strings.Compare(a.Name, b.Name) })
@@ -127,7 +133,7 @@ func (l *Link) adopt(all ...state.Desired) error {
 	}
 	l.disk.Lock()
 	defer l.disk.Unlock()
-	if all = l.bounded(all); len(all) == 0 {
+	if all = l.bounded(l.buried(all)); len(all) == 0 {
 		return nil
 	}
 	for i := range all {
@@ -146,8 +152,8 @@ func (l *Link) adopt(all ...state.Desired) error {
 		if r == nil || d.Deleted {
 			kept := r
 			r = new(replica)
-			if d.Name == "" && kept != nil {
-				r.reported = kept.reported // the node itself goes on
+			if kept != nil && (d.Name == "" || kept.local) {
+				r.reported, r.local = kept.reported, kept.local // the node itself goes on, and so does what it keeps
 			}
 			l.replicas[d.Name] = r
 		}
@@ -156,8 +162,14 @@ func (l *Link) adopt(all ...state.Desired) error {
 		}
 		r.desired, r.version, r.desiredVersion = d.Value, d.Version, d.DesiredVersion
 		r.trace, r.at = d.Trace, now
+		if d.Deleted && r.local {
+			r.version, r.desiredVersion = 0, 0 // it begins anew with the next report
+		}
 		l.cfg.Log.Debug("change", "step", "persisted", "shadow", d.Name, "version", d.DesiredVersion, "deleted", d.Deleted, "trace", d.Trace)
-		r.deleted = d.Deleted && d.Name != ""
+		r.deleted = d.Deleted && d.Name != "" && !r.local
+		if r.withdrawn && !r.unasked() { // the cloud asks for it: then it is the cloud's
+			r.withdrawn, r.local = false, false
+		}
 		if d.Name == "" {
 			l.interval = syncInterval(d.Value, l.cfg.SyncInterval)
 		}

@@ -112,6 +112,9 @@ func (l *Link) save(ctx context.Context) {
 }
 
 func (l *Link) saveNow() error {
+	if err := l.clearForgotten(); err != nil {
+		return err
+	}
 	l.mu.Lock()
 	var all []state.Outbox
 	var of []*replica

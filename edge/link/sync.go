@@ -46,6 +46,9 @@ func (l *Link) ask(s *session, now time.Time) message {
 			continue
 		}
 		q.stated[name] = statement{r.desiredVersion, r.acked, r.flight, r.doubt}
+		if r.unsent() {
+			continue
+		}
 		req.Shadows[name] = wire.SyncState{Desired: r.desiredVersion, Reported: shadow.Digest(r.acked)}
 	}
 	s.asked, s.again = q, false

@@ -26,7 +26,10 @@ const (
 	KindDesired Kind = "desired" // what the cloud wants of a shadow
 	KindOutbox  Kind = "outbox"  // what a shadow reports
 	KindPlan    Kind = "plan"    // what the planner remembers of an application
-	kindNode    Kind = "node"
+
+	KindOverride Kind = "override" // what somebody on the node made of an application
+
+	kindNode Kind = "node"
 )
 
 // Record is one record. Data is JSON.

@@ -19,6 +19,7 @@ import (
 	"gnomon/edge/collect/dlt698"
 	"gnomon/edge/collect/modbus"
 	"gnomon/edge/link"
+	"gnomon/edge/override"
 	"gnomon/edge/reconcile/loop"
 	"gnomon/edge/state"
 	"gnomon/edge/workload/executor"
@@ -33,6 +34,7 @@ type agent struct {
 	node      loop.Node
 	state     *state.Store
 	link      *link.Link
+	overrides *override.Layer
 	workloads *executor.Executor
 	policies  *collect.Engine
 	loop      *loop.Loop
@@ -70,9 +72,14 @@ func (a *agent) assemble() error {
 	if a.link, err = link.New(link.Config{Node: cfg.Node, Store: a.state, Dial: a.dial, Log: a.log}); err != nil {
 		return err
 	}
+	if a.overrides, err = override.New(override.Config{
+		Below: a.link, Holder: a.link, Memory: a.state, Clock: moment, Limit: cfg.OverrideLimit, Log: a.log,
+	}); err != nil {
+		return err
+	}
 	a.policies = collect.New(collect.Config{Drivers: drivers(), Log: a.log})
 	a.loop = loop.New(loop.Config{
-		Node: a.node, Shadows: a.link, Workloads: a.workloads, Components: components,
+		Node: a.node, Shadows: a.overrides, Workloads: a.workloads, Components: components,
 		Policies: a.policies, Memory: a.state, Disk: a.state.Health, Log: a.log,
 	})
 	return nil
@@ -118,6 +125,7 @@ func (a *agent) run(ctx context.Context) error {
 	g.Go(func() error { return a.workloads.Run(gctx) })
 	g.Go(func() error { return a.policies.Run(gctx) })
 	g.Go(func() error { return a.link.Run(gctx) })
+	g.Go(func() error { return a.overrides.Run(gctx) })
 	g.Go(func() error { return a.loop.Run(gctx) })
 	err = g.Wait()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {

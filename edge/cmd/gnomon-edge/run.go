@@ -7,11 +7,13 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"gnomon/cli/settings"
 	"gnomon/edge/failpoint"
+	"gnomon/edge/override"
 	"gnomon/shadow/wire"
 )
 
@@ -26,10 +28,12 @@ type config struct {
 	Cgroup     string
 	LogFormat  string
 	LogLevel   string
+
+	OverrideLimit time.Duration // the longest lease of a change made on the node; 0: none is taken
 }
 
 func runCommand() *cobra.Command {
-	cfg := config{Data: "/var/lib/gnomon", Shim: besides("gnomon-shim"), LogFormat: "text", LogLevel: "info"}
+	cfg := config{Data: "/var/lib/gnomon", Shim: besides("gnomon-shim"), LogFormat: "text", LogLevel: "info", OverrideLimit: override.DefaultLimit}
 	var file string
 	c := &cobra.Command{
 		Use:   "run",
@@ -72,6 +76,7 @@ or in the file of --config (log-level: debug).`,
 	f.StringVar(&cfg.Components, "components", cfg.Components, "directory that components named name@version are taken from (default DATA/inbox)")
 	f.StringVar(&cfg.Shim, "shim", cfg.Shim, "the gnomon-shim program")
 	f.StringVar(&cfg.Cgroup, "cgroup", cfg.Cgroup, "cgroup that workloads live below (default /gnomon/NODE)")
+	f.DurationVar(&cfg.OverrideLimit, "override-limit", cfg.OverrideLimit, "longest lease of a change made on the node itself; 0 takes none")
 	f.StringVar(&cfg.LogFormat, "log-format", cfg.LogFormat, "text or json")
 	f.StringVar(&cfg.LogLevel, "log-level", cfg.LogLevel, "debug, info, warn or error")
 	f.StringVar(&file, "config", "", "YAML file with the same names")
@@ -110,6 +115,9 @@ func (c *config) complete() error {
 	}
 	if c.Cgroup == "" {
 		c.Cgroup = "/gnomon/" + c.Node
+	}
+	if c.OverrideLimit < 0 {
+		return fmt.Errorf("--override-limit %s: must not be negative", c.OverrideLimit)
 	}
 	if _, err := os.Stat(c.Shim); err != nil {
 		return fmt.Errorf("--shim: %w", err)
