@@ -48,6 +48,7 @@ var rooms = map[string]int{"shadow": 0, "cli": 0, "schema": 1, "cloud": 2, "edge
 // adapters may be imported only below the given folders, by mains, and by tests.
 var adapters = map[string][]string{
 	"github.com/opencontainers/runc": {"gnomon/edge/cmd/gnomon-shim"},
+	"gnomon/edge/workload/network":   {"gnomon/edge/cmd/gnomon-shim"},
 	"github.com/cockroachdb/pebble":  {"gnomon/cloud/store/pebble"},
 	"github.com/mochi-mqtt/server":   {"gnomon/cloud/broker", "gnomon/benchmarks/cmd/bench-peer"},
 	"github.com/goburrow/":           {"gnomon/edge/collect/modbus", "gnomon/edge/collect/medium"},

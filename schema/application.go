@@ -29,6 +29,8 @@ type Run struct {
 	Files      []File            `json:"files"`      // placed before start
 	Reload     Reload            `json:"reload"`     // how a change of nothing but the content of files takes effect; "" = by a restart
 	Ports      []Port            `json:"ports"`      // reachable from outside the node
+	Network    Network           `json:"network"`    // host (default) or bridge
+	DNS        *DNS              `json:"dns"`        // name servers of the container; nil = the node's
 	Hostname   string            `json:"hostname"`   // inside the container
 	Privileged bool              `json:"privileged"` // all capabilities and devices
 	Serial     []string          `json:"serial"`     // serial ports of the node, such as /dev/ttyS1
@@ -62,7 +64,23 @@ const (
 	ReloadUSR2 Reload = "SIGUSR2"
 )
 
-// Port makes a container's port reachable on the node.
+// Network is whose network a container has.
+type Network string
+
+// The networks.
+const (
+	NetworkHost   Network = "host"   // the node's own
+	NetworkBridge Network = "bridge" // one of its own on the node's bridge, reached by run.ports
+)
+
+// DNS says whom a container asks for names.
+type DNS struct {
+	Servers []string `json:"servers"` // addresses, at most MaxDNSServers; empty = the node's
+	Search  []string `json:"search"`  // domains, at most MaxDNSSearch; empty = the node's
+}
+
+// Port makes a container's port reachable on the node. In the node's own network
+// both numbers are the same.
 type Port struct {
 	Host      int    `json:"host"`      // 1 to 65535
 	Container int    `json:"container"` // 1 to 65535; default Host
@@ -124,4 +142,6 @@ const (
 	MaxPorts             = 64
 	MaxEnv               = 256
 	MaxDependsOn         = 16
+	MaxDNSServers        = 3 // more are not asked by any resolver
+	MaxDNSSearch         = 6
 )

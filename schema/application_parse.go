@@ -78,6 +78,7 @@ func (a *Application) validate(c *check) {
 		c.need(ValidName(d), index("dependsOn", i), "must be the name of an application: "+NameRule, d)
 	}
 	a.validateMatrix(c)
+	a.validateNetwork(c)
 	a.Run.validate(c, a.Component != "")
 }
 
@@ -110,6 +111,7 @@ func (a *Application) validateMatrix(c *check) {
 	if n := len(a.Run.Serial); n > 0 {
 		set[OptionSerial] = n
 	}
+	a.Run.ofContainer(set)
 	for _, r := range Matrix {
 		value, isSet := set[r.Option]
 		if s, known := r.Support[a.Mode]; isSet && known && !s.Allowed() {
@@ -137,6 +139,7 @@ func (r *Run) validate(c *check, hasComponent bool) {
 	within(c, "run.stopGrace", r.StopGrace, 0, Duration(10*time.Minute))
 	r.validateFiles(c, hasComponent)
 	r.validatePorts(c)
+	r.validateContainer(c)
 	r.Resources.validate(c)
 	r.Restart.validate(c)
 	if r.Health != nil {

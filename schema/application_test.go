@@ -48,6 +48,13 @@ func TestParseApplication_Refuses(t *testing.T) {
 		{"host with hostname", `{"component":"a@1","mode":"host","run":{"hostname":"h"}}`, "run.hostname"},
 		{"host privileged", `{"component":"a@1","mode":"host","run":{"privileged":true}}`, "run.privileged"},
 		{"host with serial", `{"component":"a@1","mode":"host","run":{"serial":["/dev/ttyS1"]}}`, "run.serial"},
+		{"network", `{"component":"a@1","run":{"network":"macvlan"}}`, "run.network"},
+		{"attach with network", `{"mode":"attach","attachTo":"b","run":{"command":["x"],"network":"bridge"}}`, "run.network"},
+		{"host with network", `{"mode":"host","run":{"command":["x"],"network":"host"}}`, "run.network"},
+		{"ports in the node's network", `{"component":"a@1","run":{"ports":[{"host":8080,"container":80}]}}`, "run.ports[0].container"},
+		{"dns server", `{"component":"a@1","run":{"dns":{"servers":["ns.example"]}}}`, "run.dns.servers[0]"},
+		{"dns servers", `{"component":"a@1","run":{"dns":{"servers":["1.1.1.1","1.1.1.2","1.1.1.3","1.1.1.4"]}}}`, "run.dns.servers"},
+		{"dns search", `{"component":"a@1","run":{"dns":{"search":["a b"]}}}`, "run.dns.search[0]"},
 		{"serial outside dev", `{"component":"a@1","run":{"serial":["/dev/../etc/passwd"]}}`, "run.serial[0]"},
 		{"port", `{"component":"a@1","run":{"ports":[{"host":70000}]}}`, "run.ports[0].host"},
 		{"port twice", `{"component":"a@1","run":{"ports":[{"host":80},{"host":80}]}}`, "run.ports[1].host"},
@@ -94,6 +101,8 @@ ports: yes | yes, container rebuilt | not applicable
 restart: yes | yes | yes
 files: yes | yes, container rebuilt | yes
 resources: yes | application restarted when over the limit | yes
+network: yes | not applicable | not applicable
+dns: yes | not applicable | not applicable
 hostname: yes | yes, container rebuilt | refused
 privileged: yes | yes, container rebuilt | refused
 serial: yes | yes, container rebuilt | not applicable

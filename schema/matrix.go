@@ -23,6 +23,8 @@ const (
 	OptionRestart     Option = "restart"
 	OptionFiles       Option = "files"
 	OptionResources   Option = "resources"
+	OptionNetwork     Option = "network"
+	OptionDNS         Option = "dns"
 	OptionHostname    Option = "hostname"
 	OptionPrivileged  Option = "privileged"
 	OptionSerial      Option = "serial"
@@ -59,6 +61,10 @@ var Matrix = []Row{
 	{Option: OptionRestart, Path: "run.restart", Support: row(Supported, Supported, Supported)},
 	{Option: OptionFiles, Path: "run.files", Support: row(Supported, Rebuild, Supported)},
 	{Option: OptionResources, Path: "run.resources", Support: row(Supported, RestartOnOver, Supported)},
+	{Option: OptionNetwork, Path: "run.network", Support: row(Supported, NotApplicable, NotApplicable),
+		Reason: "an attached application shares the network of its container, a host process that of the node"},
+	{Option: OptionDNS, Path: "run.dns", Support: row(Supported, NotApplicable, NotApplicable),
+		Reason: "an attached application asks as its container does, a host process as the node does"},
 	{Option: OptionHostname, Path: "run.hostname", Support: row(Supported, Rebuild, Refused),
 		Reason: "a host process would rename the whole node"},
 	{Option: OptionPrivileged, Path: "run.privileged", Support: row(Supported, Rebuild, Refused),

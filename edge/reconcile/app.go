@@ -218,6 +218,9 @@ func hashOf(want *schema.Application) string {
 		r.Env = nil
 	}
 	r.Command, r.Args, r.Files, r.Ports, r.Serial = some(r.Command), some(r.Args), some(r.Files), some(r.Ports), some(r.Serial)
+	if d := r.DNS; d != nil {
+		r.DNS = &schema.DNS{Servers: some(d.Servers), Search: some(d.Search)}
+	}
 	if r.Reload == "" {
 		return digest(w)
 	}

@@ -29,8 +29,8 @@ func Check(s Spec) error {
 		}
 	}
 	for _, p := range s.Ports {
-		if p.Container != 0 && p.Host != p.Container {
-			return fmt.Errorf("%w: run.ports %d:%d: a container shares the node's network, so both ports must be the same",
+		if s.Network != schema.NetworkBridge && p.Container != 0 && p.Host != p.Container {
+			return fmt.Errorf("%w: run.ports %d:%d: in the node's own network both ports must be the same; set run.network to bridge",
 				ErrUnsupported, p.Host, p.Container)
 		}
 	}
@@ -67,6 +67,8 @@ func checkMatrix(s Spec) error {
 		{schema.OptionHostname, s.Hostname != ""},
 		{schema.OptionPrivileged, s.Privileged},
 		{schema.OptionSerial, len(s.Serial) > 0},
+		{schema.OptionNetwork, s.Network != ""},
+		{schema.OptionDNS, s.DNS != nil},
 		{schema.OptionPorts, len(s.Ports) > 0 && s.Mode == schema.ModeHost},
 	}
 	for _, o := range ofContainer {

@@ -64,8 +64,12 @@ type Spec struct {
 	// within those of the target too.
 	Resources schema.Resources `json:"resources"`
 
-	// Ports: containers share the node's network, so Host must equal Container.
-	Ports []schema.Port `json:"ports,omitempty"`
+	// Network is the node's unless it is schema.NetworkBridge (container only).
+	// In the node's, Host must equal Container for every one of Ports. A port that
+	// somebody else has is ErrPortTaken.
+	Network schema.Network `json:"network,omitempty"`
+	Ports   []schema.Port  `json:"ports,omitempty"`
+	DNS     *schema.DNS    `json:"dns,omitempty"` // container only
 
 	// StopGrace applies when something other than Runner.Stop stops the
 	// instance, such as the shutdown of the node. 0 = DefaultStopGrace.
@@ -114,6 +118,8 @@ type Status struct {
 
 	Target         string `json:"target,omitempty"`         // attach: whose container it joined
 	TargetInstance string `json:"targetInstance,omitempty"` // and which instance of it
+
+	Addresses []string `json:"addresses,omitempty"` // of its own, with schema.NetworkBridge; IPv4 first
 
 	Error string `json:"error,omitempty"` // Failed: why, for humans
 }
@@ -173,4 +179,7 @@ var (
 	// ErrTarget: the application to attach to has no running container, or
 	// another instance than the one asked for.
 	ErrTarget = errors.New("attach target is not running")
+	// ErrPortTaken: one of Ports is in use on the node; the message names it. It
+	// may become free.
+	ErrPortTaken = errors.New("port taken")
 )

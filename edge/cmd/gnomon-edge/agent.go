@@ -66,7 +66,7 @@ func (a *agent) assemble() error {
 	if err != nil {
 		return err
 	}
-	if a.workloads, err = executor.New(executor.Config{Data: cfg.Data, Shim: cfg.Shim, Cgroup: cfg.Cgroup, Log: a.log}); err != nil {
+	if a.workloads, err = executor.New(executor.Config{Data: cfg.Data, Shim: cfg.Shim, Cgroup: cfg.Cgroup, Bridge: cfg.Bridge, Log: a.log}); err != nil {
 		return err
 	}
 	if a.link, err = link.New(link.Config{Node: cfg.Node, Store: a.state, Dial: a.dial, Log: a.log}); err != nil {

@@ -14,6 +14,7 @@ import (
 	"gnomon/cli/settings"
 	"gnomon/edge/failpoint"
 	"gnomon/edge/override"
+	"gnomon/edge/workload"
 	"gnomon/shadow/wire"
 )
 
@@ -26,6 +27,7 @@ type config struct {
 	Components string
 	Shim       string
 	Cgroup     string
+	Bridge     workload.Bridge
 	LogFormat  string
 	LogLevel   string
 
@@ -33,7 +35,7 @@ type config struct {
 }
 
 func runCommand() *cobra.Command {
-	cfg := config{Data: "/var/lib/gnomon", Shim: besides("gnomon-shim"), LogFormat: "text", LogLevel: "info", OverrideLimit: override.DefaultLimit}
+	cfg := config{Bridge: workload.DefaultBridge(), Data: "/var/lib/gnomon", Shim: besides("gnomon-shim"), LogFormat: "text", LogLevel: "info", OverrideLimit: override.DefaultLimit}
 	var file string
 	c := &cobra.Command{
 		Use:   "run",
@@ -77,6 +79,10 @@ or in the file of --config (log-level: debug).`,
 	f.StringVar(&cfg.Shim, "shim", cfg.Shim, "the gnomon-shim program")
 	f.StringVar(&cfg.Cgroup, "cgroup", cfg.Cgroup, "cgroup that workloads live below (default /gnomon/NODE)")
 	f.DurationVar(&cfg.OverrideLimit, "override-limit", cfg.OverrideLimit, "longest lease of a change made on the node itself; 0 takes none")
+	f.StringVar(&cfg.Bridge.Name, "bridge", cfg.Bridge.Name, "network bridge of containers with run.network bridge; made when needed")
+	f.Var(&prefix{&cfg.Bridge.Pool}, "pool", "IPv4 addresses of such containers")
+	f.Var(&prefix{&cfg.Bridge.Pool6}, "pool6", "IPv6 addresses of such containers; empty = none")
+	f.Var(&forwarding{&cfg.Bridge.Userland}, "port-forwarding", "how ports reach such containers: auto (by nftables where the kernel has it) or userland")
 	f.StringVar(&cfg.LogFormat, "log-format", cfg.LogFormat, "text or json")
 	f.StringVar(&cfg.LogLevel, "log-level", cfg.LogLevel, "debug, info, warn or error")
 	f.StringVar(&file, "config", "", "YAML file with the same names")
@@ -112,6 +118,9 @@ func (c *config) complete() error {
 	}
 	if c.Components, err = filepath.Abs(c.Components); err != nil {
 		return fmt.Errorf("--components: %w", err)
+	}
+	if err := c.Bridge.Check(); err != nil {
+		return fmt.Errorf("--bridge, --pool, --pool6: %w", err)
 	}
 	if c.Cgroup == "" {
 		c.Cgroup = "/gnomon/" + c.Node

@@ -133,7 +133,7 @@ func (k *keeper) finish(s unix.WaitStatus, drained <-chan struct{}) error {
 		recorded = k.dir.WriteRecord(k.rec)
 	}
 
-	err := errors.Join(failpoint.Hit(failpoint.ShimNoted), destroy(k.req))
+	err := errors.Join(failpoint.Hit(failpoint.ShimNoted), destroy(k.dir, k.req))
 	if k.req.Spec.Mode == schema.ModeAttach {
 		container.Detach(k.req)
 	}

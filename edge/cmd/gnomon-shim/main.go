@@ -35,12 +35,14 @@ func main() {
 		err = run(instance.Dir(os.Args[2]))
 	case len(os.Args) == 3 && os.Args[1] == "hold":
 		err = hold(instance.Dir(os.Args[2]))
+	case len(os.Args) == 3 && os.Args[1] == "release":
+		err = release(instance.Dir(os.Args[2]))
 	case len(os.Args) == 3 && os.Args[1] == "reload":
 		err = reload(instance.Dir(os.Args[2]))
 	case len(os.Args) == 2 && os.Args[1] == "version":
 		fmt.Println(instance.Protocol)
 	default:
-		err = errors.New("usage: gnomon-shim run|hold|reload DIR | version; it is started by gnomon-edge")
+		err = errors.New("usage: gnomon-shim run|hold|reload|release DIR | version; it is started by gnomon-edge")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "gnomon-shim:", err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -41,50 +42,55 @@ func run(dir instance.Dir) error {
 	if err != nil {
 		return fail(dir, req, err)
 	}
-	log, pid, err := start(dir, req)
+	log, started, err := start(dir, req)
 	if err != nil {
 		return fail(dir, req, err)
 	}
 	rec := record(req, workload.Running)
-	rec.PID, rec.Status.PID, rec.Status.StartedAt = pid, pid, time.Now()
-	if p, ok := instance.Inspect(pid); ok {
+	rec.PID, rec.Status.PID, rec.Status.StartedAt = started.PID, started.PID, time.Now()
+	rec.Status.Addresses = started.Addresses
+	if p, ok := instance.Inspect(started.PID); ok {
 		rec.Ticks = p.Ticks
 	}
 	if err := errors.Join(failpoint.Hit(failpoint.ShimRunning), dir.WriteRecord(rec), failpoint.Hit(failpoint.ShimRecorded)); err != nil {
 		// Nobody would ever know what runs here: better that nothing does.
-		_ = destroy(req)
+		_ = destroy(dir, req)
 		return fail(dir, req, fmt.Errorf("record the start: %w", err))
 	}
 	ready.Close()
-	return become(dir, rec, log)
+	if started.Serve != nil { // that takes a running program, at the price of its memory
+		go func() { _ = started.Serve(context.Background()) }()
+		return holdFiles(dir, log)
+	}
+	return become(dir, rec, log, started.Keep)
 }
 
 // start starts the workload and returns the reading end of its output.
-func start(dir instance.Dir, req instance.Request) (log *os.File, pid int, err error) {
+func start(dir instance.Dir, req instance.Request) (log *os.File, s launch.Started, err error) {
 	if err := errors.Join(settle(req), failpoint.Hit(failpoint.ShimSettled)); err != nil {
-		return nil, 0, err
+		return nil, s, err
 	}
 	log, out, err := os.Pipe()
 	if err != nil {
-		return nil, 0, err
+		return nil, s, err
 	}
 	defer out.Close()
 	job := launch.Job{Dir: dir, Request: req, Output: out}
 	switch req.Spec.Mode {
 	case schema.ModeContainer:
-		pid, err = container.Run(job)
+		s, err = container.Run(job)
 	case schema.ModeAttach:
-		pid, err = container.Attach(job)
+		s, err = container.Attach(job)
 	default:
-		pid, err = launch.Host(job)
+		s, err = launch.Host(job)
 	}
 	if err != nil {
 		log.Close()
-		return nil, 0, errors.Join(err, destroy(req))
+		return nil, s, errors.Join(err, destroy(dir, req))
 	}
 	// The workload is as killable as any process; only the shim is spared.
-	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte("0"), 0)
-	return log, pid, nil
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", s.PID), []byte("0"), 0)
+	return log, s, nil
 }
 
 // settle makes the process a good parent: it reaps orphans of the workload, is
@@ -120,12 +126,13 @@ func fail(dir instance.Dir, req instance.Request, err error) error {
 	rec := record(req, workload.Failed)
 	rec.Status.Error = err.Error()
 	rec.Status.ExitedAt = time.Now()
+	rec.Cause = instance.CauseOf(err)
 	rec.Final = errors.Is(err, workload.ErrInvalid) || errors.Is(err, workload.ErrUnsupported)
 	return errors.Join(err, dir.WriteRecord(rec))
 }
 
 // destroy ends everything the instance has started.
-func destroy(req instance.Request) error {
+func destroy(dir instance.Dir, req instance.Request) error {
 	g, err := cgroup.At(req.Cgroup)
 	if err != nil {
 		return err
@@ -136,17 +143,32 @@ func destroy(req instance.Request) error {
 		return err
 	}
 	reap(0)
-	return g.Remove()
+	return errors.Join(container.Release(dir, req), g.Remove())
+}
+
+// release takes back what a shim that was killed has left of the network.
+func release(dir instance.Dir) error {
+	req, err := dir.ReadRequest()
+	if err != nil {
+		return err
+	}
+	return container.Release(dir, req)
 }
 
 // become replaces the program by a fresh image of itself. The process number,
 // the children, the session and the mount namespace stay.
-func become(dir instance.Dir, rec instance.Record, log *os.File) error {
+func become(dir instance.Dir, rec instance.Record, log *os.File, keep []*os.File) error {
 	if err := unix.Dup3(int(log.Fd()), fdLog, 0); err != nil {
 		return holdFiles(dir, log)
 	}
 	if _, err := unix.FcntlInt(lock.Fd(), unix.F_SETFD, 0); err != nil {
 		return holdFiles(dir, log)
+	}
+	defer runtime.KeepAlive(keep)
+	for _, f := range keep {
+		if _, err := unix.FcntlInt(f.Fd(), unix.F_SETFD, 0); err != nil {
+			return holdFiles(dir, log)
+		}
 	}
 	req, err := dir.ReadRequest()
 	if err != nil {

@@ -48,7 +48,8 @@ func appReport(v reconcile.View, p schema.Plan) *shadow.Value {
 	if v.Status.State == workload.Running {
 		members = append(members,
 			shadow.Member{Key: "pid", Value: shadow.Int(int64(v.Status.PID))},
-			shadow.Member{Key: "startedAt", Value: instant(v.Status.StartedAt)})
+			shadow.Member{Key: "startedAt", Value: instant(v.Status.StartedAt)},
+			shadow.Member{Key: "addresses", Value: texts(v.Status.Addresses)})
 	}
 	return mirror(v.Memory.Applied, members...)
 }

@@ -30,7 +30,7 @@ func specOf(a *reconcile.App, c artifact.Component, targetInstance string) workl
 		Target: a.Want.AttachTo, TargetInstance: targetInstance,
 		Command: slices.Concat(command, args), Env: workload.MergeEnv(c.Image.Env, env), Dir: run.Dir, User: run.User,
 		Hostname: run.Hostname, Privileged: run.Privileged, Serial: run.Serial, Files: run.Files, Reload: run.Reload,
-		Resources: run.Resources, Ports: run.Ports, StopGrace: run.StopGrace.D(),
+		Resources: run.Resources, Network: run.Network, Ports: run.Ports, DNS: run.DNS, StopGrace: run.StopGrace.D(),
 	}
 	if s.Dir == "" {
 		s.Dir = c.Image.WorkingDir

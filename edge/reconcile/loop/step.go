@@ -120,6 +120,7 @@ func faultOf(kind reconcile.StepKind, err error) reconcile.Fault {
 		{workload.ErrUnsupported, "unsupported", true},
 		{workload.ErrInvalid, "invalid", true},
 		{workload.ErrTarget, "target-not-running", false},
+		{workload.ErrPortTaken, "port-taken", false},
 		{workload.ErrRunning, "already-running", false},
 		{artifact.ErrReference, "component-reference", true},
 		// A component can be put right where it lies, without a change of desired.

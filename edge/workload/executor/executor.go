@@ -27,6 +27,10 @@ type Config struct {
 
 	LogBytes int64 // of one log file; default 1 MiB
 	LogFiles int   // kept per application; default 3
+	// Bridge is where containers with a network of their own are plugged in;
+	// default workload.DefaultBridge.
+	Bridge workload.Bridge
+
 	// StartTimeout bounds the set-up of a workload, not its run; default 30 s. It
 	// only ever matters on a node whose disk or kernel hangs.
 	StartTimeout time.Duration
@@ -60,6 +64,12 @@ func New(cfg Config) (*Executor, error) {
 		return nil, fmt.Errorf("data directory %q holds a line break", cfg.Data)
 	}
 	if _, err := cgroup.At(cfg.Cgroup); err != nil {
+		return nil, err
+	}
+	if cfg.Bridge == (workload.Bridge{}) {
+		cfg.Bridge = workload.DefaultBridge()
+	}
+	if err := cfg.Bridge.Check(); err != nil {
 		return nil, err
 	}
 	shim, err := filepath.Abs(cfg.Shim)

@@ -22,6 +22,9 @@ import (
 // shimPath is the gnomon-shim built for this run, busybox a static one.
 var shimPath string
 
+// peerPath is testdata/peer built for this run.
+var peerPath string
+
 const busybox = "/bin/busybox"
 
 func TestMain(m *testing.M) {
@@ -47,6 +50,13 @@ func TestMain(m *testing.M) {
 			fmt.Fprintf(os.Stderr, "FAIL: build gnomon-shim (needs a C compiler): %v\n%s", err, out)
 			return 1
 		}
+		peerPath = filepath.Join(dir, "peer")
+		build = exec.Command("go", "build", "-o", peerPath, "gnomon/edge/workload/executor/testdata/peer")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "FAIL: build peer: %v\n%s", err, out)
+			return 1
+		}
 		code := m.Run()
 		if err := goleak.Find(); err != nil && code == 0 {
 			fmt.Fprintln(os.Stderr, "FAIL:", err)
@@ -62,6 +72,7 @@ type node struct {
 	data   string
 	cgroup string
 	rootfs string
+	bridge workload.Bridge
 	*executor.Executor
 	stop func()
 }
@@ -78,7 +89,7 @@ func newNode(t *testing.T) *node {
 			break
 		}
 	}
-	n.rootfs = makeRootfs(t)
+	n.rootfs, n.bridge = makeRootfs(t), newBridge(t)
 	n.agent()
 	t.Cleanup(n.close)
 	return n
@@ -87,7 +98,7 @@ func newNode(t *testing.T) *node {
 // agent starts an Executor, as an agent that comes up does.
 func (n *node) agent() {
 	n.t.Helper()
-	e, err := executor.New(executor.Config{Data: n.data, Shim: shimPath, Cgroup: n.cgroup, LogBytes: 16 << 10, LogFiles: 3})
+	e, err := executor.New(executor.Config{Data: n.data, Shim: shimPath, Cgroup: n.cgroup, Bridge: n.bridge, LogBytes: 16 << 10, LogFiles: 3})
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -126,6 +137,7 @@ func (n *node) close() {
 		}
 	}
 	n.stop()
+	n.nothingOfNetwork()
 	for _, path := range []string{n.cgroup, filepath.Dir(n.cgroup)} {
 		g, err := cgroup.At(path)
 		if err != nil {
@@ -157,6 +169,9 @@ func makeRootfs(t *testing.T) string {
 		t.Fatal(err)
 	}
 	put(t, filepath.Join(root, "bin/busybox"), string(b), 0o755)
+	if err := os.Link(peerPath, filepath.Join(root, "bin/peer")); err != nil {
+		t.Fatal(err)
+	}
 	for _, applet := range []string{"sh", "cat", "echo", "sleep", "id", "hostname", "pwd", "env", "ps", "kill", "head", "tail", "dd", "ls", "yes", "true", "mknod", "wc", "seq", "touch", "setsid", "nc", "stat", "grep", "rm", "mv", "readlink"} {
 		if err := os.Symlink("busybox", filepath.Join(root, "bin", applet)); err != nil {
 			t.Fatal(err)

@@ -53,6 +53,8 @@ func cells(t *testing.T) map[cell][]trial {
 	everywhere(t, all, schema.OptionRestart, restarted, exhausted)
 	everywhere(t, all, schema.OptionFiles, files)
 	everywhere(t, all, schema.OptionResources, throttled, outOfMemory, outOfProcesses)
+	everywhere(t, all, schema.OptionNetwork, ownNetwork)
+	everywhere(t, all, schema.OptionDNS, dns)
 	everywhere(t, all, schema.OptionHostname, hostname)
 	everywhere(t, all, schema.OptionPrivileged, privileged)
 	everywhere(t, all, schema.OptionSerial, serial)

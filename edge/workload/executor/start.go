@@ -46,11 +46,23 @@ func (e *Executor) Start(ctx context.Context, spec workload.Spec) (workload.Stat
 
 // failure turns what a shim recorded into an error again.
 func failure(st workload.Status, rec instance.Record) error {
-	if rec.Final {
+	if cause := rec.Cause.Err(); cause != nil {
+		return again{cause, st.Error}
+	}
+	if rec.Final { // by a shim that named no causes
 		return fmt.Errorf("%w: %s", workload.ErrInvalid, st.Error)
 	}
 	return errors.New(st.Error)
 }
+
+// again is an error that happened in a shim: its text names the cause already.
+type again struct {
+	cause error
+	text  string
+}
+
+func (a again) Error() string { return a.text }
+func (a again) Unwrap() error { return a.cause }
 
 // prepare lays an instance out on disk. It takes the lock before anyone can see
 // the instance: what is not locked counts as dead.
@@ -72,6 +84,9 @@ func (e *Executor) prepare(spec workload.Spec) (found, *os.File, error) {
 		layer, err := e.layer(spec.Name, spec.Root)
 		if err != nil {
 			return found{}, nil, err
+		}
+		if spec.Network == schema.NetworkBridge {
+			req.Bridge = &e.cfg.Bridge
 		}
 		req.Upper, req.Work = filepath.Join(layer, "upper"), filepath.Join(layer, "work")
 	case schema.ModeAttach:

@@ -1,10 +1,12 @@
 package executor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -88,7 +90,25 @@ func (e *Executor) end(ctx context.Context, f found) error {
 	if err := awaitFree(ctx, f.dir); err != nil {
 		return err
 	}
+	if err := e.release(ctx, f); err != nil {
+		return err
+	}
 	return g.Remove()
+}
+
+// release takes the network of an instance back whose shim had no time to.
+func (e *Executor) release(ctx context.Context, f found) error {
+	if f.req.Bridge == nil {
+		return nil
+	}
+	if _, err := os.Lstat(f.dir.Network()); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	out, err := exec.CommandContext(ctx, e.cfg.Shim, "release", string(f.dir)).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("release the network: %w: %s", err, bytes.TrimSpace(out))
+	}
+	return nil
 }
 
 // awaitFree waits until the last copy of the lock is closed.

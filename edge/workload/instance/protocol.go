@@ -37,6 +37,8 @@ type Request struct {
 	Data   string `json:"data"`   // survives updates: GNOMON_DATA
 	Files  string `json:"files"`  // host: GNOMON_FILES; others: where content is kept
 
+	Bridge *workload.Bridge `json:"bridge,omitempty"` // container with a network of its own
+
 	LogFile  string `json:"logFile"`
 	LogBytes int64  `json:"logBytes"` // size at which the log is rotated
 	LogFiles int    `json:"logFiles"` // how many files are kept, the current one included
@@ -50,10 +52,34 @@ type Record struct {
 	Protocol int             `json:"protocol"`
 	Status   workload.Status `json:"status"`
 	Final    bool            `json:"final,omitempty"` // Failed: the same Spec will fail again
+	Cause    Cause           `json:"cause,omitempty"` // Failed: which documented error it was, if any
 	Boot     string          `json:"boot"`            // boot of the node the numbers below belong to
 	PID      int             `json:"pid"`             // of the workload's main process
 	Ticks    uint64          `json:"ticks"`           // when it was started, to tell it from a later process of that number
 }
+
+// Cause names a documented error of package workload across programs.
+type Cause string
+
+var causes = map[Cause]error{
+	"unsupported": workload.ErrUnsupported,
+	"invalid":     workload.ErrInvalid,
+	"target":      workload.ErrTarget,
+	"port-taken":  workload.ErrPortTaken,
+}
+
+// CauseOf returns the name of an error; "" when it is none of the documented.
+func CauseOf(err error) Cause {
+	for c, e := range causes {
+		if errors.Is(err, e) {
+			return c
+		}
+	}
+	return ""
+}
+
+// Err is the error again; nil for a name that is not known.
+func (c Cause) Err() error { return causes[c] }
 
 // Stop asks the shim to end the workload.
 type Stop struct {
@@ -73,6 +99,7 @@ func (d Dir) Reload() string    { return filepath.Join(string(d), "reload.json")
 func (d Dir) ShimLog() string   { return filepath.Join(string(d), "shim.log") }
 func (d Dir) Container() string { return filepath.Join(string(d), "container") }
 func (d Dir) Rootfs() string    { return filepath.Join(string(d), "rootfs") }
+func (d Dir) Network() string   { return filepath.Join(string(d), "network") }
 
 // ReadRequest reads spec.json.
 func (d Dir) ReadRequest() (Request, error) {

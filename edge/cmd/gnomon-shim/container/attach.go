@@ -20,23 +20,23 @@ import (
 // Attach starts a process in the container of another application. It shares
 // everything with that container but its cgroup, which is a child of the
 // container's with limits of its own.
-func Attach(j launch.Job) (pid int, err error) {
+func Attach(j launch.Job) (s launch.Started, err error) {
 	r := j.Request
 	root, id := stateOf(r.TargetDir)
 	c, err := libcontainer.Load(root, id)
 	if errors.Is(err, libcontainer.ErrNotExist) {
-		return 0, fmt.Errorf("%w: %s", workload.ErrTarget, r.Spec.Target)
+		return s, fmt.Errorf("%w: %s", workload.ErrTarget, r.Spec.Target)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("load container of %s: %w", r.Spec.Target, err)
+		return s, fmt.Errorf("load container of %s: %w", r.Spec.Target, err)
 	}
 	u, err := launch.FindUser(fmt.Sprintf("/proc/%d/root", r.TargetPID), r.Spec.User)
 	if err != nil {
-		return 0, err
+		return s, err
 	}
 	files, err := j.PlaceFiles(u, false)
 	if err != nil {
-		return 0, err
+		return s, err
 	}
 	w := launch.Where{Data: dataMount}
 	grafts := []graft{}
@@ -48,24 +48,24 @@ func Attach(j launch.Job) (pid int, err error) {
 		grafts = append(grafts, graft{from: f.Source, to: f.Path, dir: f.Dir, readonly: f.ReadOnly})
 	}
 	if err := errors.Join(plant(r.TargetPID, grafts), failpoint.Hit(failpoint.ShimPlanted)); err != nil {
-		return 0, err
+		return s, err
 	}
 	g, err := cgroup.At(r.Cgroup)
 	if err != nil {
-		return 0, err
+		return s, err
 	}
 	if err := g.Create(j.SetupLimits()); err != nil {
-		return 0, err
+		return s, err
 	}
 	p := process(j, u, w)
 	// One name below the container's cgroup, in every hierarchy.
 	p.SubCgroupPaths = map[string]string{"": filepath.Base(r.Cgroup)}
 	if err := c.Run(p); err != nil {
 		Detach(r)
-		return 0, classify(fmt.Errorf("start in container of %s: %w", r.Spec.Target, err))
+		return s, classify(fmt.Errorf("start in container of %s: %w", r.Spec.Target, err))
 	}
-	pid, err = p.Pid()
-	return pid, errors.Join(err, j.Settle())
+	s.PID, err = p.Pid()
+	return s, errors.Join(err, j.Settle())
 }
 
 // Opt is where the target's container sees the component of an attached

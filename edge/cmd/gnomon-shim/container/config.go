@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gnomon/edge/cmd/gnomon-shim/launch"
+	"gnomon/edge/workload"
 )
 
 // dataMount is where a container sees the directory that survives updates.
@@ -21,15 +22,11 @@ func config(j launch.Job, u launch.User, files []launch.Placed) (*configs.Config
 	if err != nil {
 		return nil, err
 	}
-	hostname := s.Hostname
-	if hostname == "" {
-		hostname = s.Name
-	}
 	normal := 0
 	c := &configs.Config{
 		Rootfs:          j.Dir.Rootfs(),
 		RootPropagation: unix.MS_SLAVE | unix.MS_REC,
-		Hostname:        hostname,
+		Hostname:        hostname(s),
 		Namespaces: configs.Namespaces{
 			{Type: configs.NEWNS}, {Type: configs.NEWPID}, {Type: configs.NEWUTS}, {Type: configs.NEWIPC},
 		},
@@ -53,6 +50,13 @@ func config(j launch.Job, u launch.User, files []launch.Placed) (*configs.Config
 		c.Namespaces.Add(configs.NEWCGROUP, "")
 	}
 	return c, nil
+}
+
+func hostname(s workload.Spec) string {
+	if s.Hostname != "" {
+		return s.Hostname
+	}
+	return s.Name
 }
 
 func resources(j launch.Job) *cgroups.Resources {
@@ -114,28 +118,17 @@ func systemMounts(privileged bool) []*configs.Mount {
 	}
 }
 
-// ownMounts are those of this application: its data, its files, and the node's
-// names, since it shares the node's network.
+// ownMounts are those of this application: its data and its files.
 func ownMounts(j launch.Job, files []launch.Placed) []*configs.Mount {
 	mounts := []*configs.Mount{
 		{Device: "bind", Source: j.Request.Data, Destination: dataMount, Flags: unix.MS_BIND | unix.MS_NOSUID | unix.MS_NODEV},
 	}
-	taken := map[string]bool{}
 	for _, f := range files {
-		taken[f.Path] = true
 		flags := unix.MS_BIND | unix.MS_NOSUID | unix.MS_NODEV
 		if f.ReadOnly {
 			flags |= unix.MS_RDONLY
 		}
 		mounts = append(mounts, &configs.Mount{Device: "bind", Source: f.Source, Destination: f.Path, Flags: flags})
-	}
-	for _, name := range []string{"/etc/resolv.conf", "/etc/hosts"} {
-		if source, err := filepath.EvalSymlinks(name); err == nil && !taken[name] {
-			mounts = append(mounts, &configs.Mount{
-				Device: "bind", Source: source, Destination: name,
-				Flags: unix.MS_BIND | unix.MS_RDONLY | noExec,
-			})
-		}
 	}
 	return mounts
 }

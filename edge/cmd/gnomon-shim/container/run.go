@@ -22,45 +22,72 @@ import (
 const MainGroup = "_main"
 
 // Run makes the container and starts its first process.
-func Run(j launch.Job) (pid int, err error) {
+func Run(j launch.Job) (s launch.Started, err error) {
 	if err := errors.Join(mountRoot(j), failpoint.Hit(failpoint.ShimMounted)); err != nil {
-		return 0, err
+		return s, err
 	}
 	u, err := launch.FindUser(j.Dir.Rootfs(), j.Request.Spec.User)
 	if err != nil {
-		return 0, err
+		return s, err
 	}
 	if err := j.PrepareData(u); err != nil {
-		return 0, err
+		return s, err
 	}
 	files, err := j.PlaceFiles(u, false)
 	if err != nil {
-		return 0, err
+		return s, err
 	}
+	net, err := prepareNetwork(j)
+	if err != nil {
+		return s, err
+	}
+	defer func() {
+		if err != nil {
+			net.close()
+		}
+	}()
 	cfg, err := config(j, u, files)
 	if err != nil {
-		return 0, err
+		return s, err
 	}
+	net.shape(cfg, j, files)
 	c, err := libcontainer.Create(j.Dir.Container(), j.Request.Instance, cfg)
 	if err != nil {
-		return 0, fmt.Errorf("create container: %w", err)
+		return s, fmt.Errorf("create container: %w", err)
 	}
 	p := process(j, u, launch.Where{Root: "/", Data: dataMount})
 	p.Init = true
 	if err := failpoint.Hit(failpoint.ShimCreated); err != nil {
-		return 0, errors.Join(err, c.Destroy())
+		return s, errors.Join(err, c.Destroy())
 	}
 	if err := c.Start(p); err != nil {
-		return 0, errors.Join(classify(fmt.Errorf("start container: %w", err)), c.Destroy())
+		return s, errors.Join(classify(fmt.Errorf("start container: %w", err)), c.Destroy())
+	}
+	if err := finishStart(c, p, j, net); err != nil {
+		return s, errors.Join(err, c.Signal(unix.SIGKILL), c.Destroy())
+	}
+	s = net.started()
+	s.PID, err = p.Pid()
+	return s, errors.Join(err, j.Settle())
+}
+
+// finishStart does what is left while the container's first process waits, and
+// lets it go on.
+func finishStart(c *libcontainer.Container, p *libcontainer.Process, j launch.Job, net *netting) error {
+	pid, err := p.Pid()
+	if err != nil {
+		return err
+	}
+	if err := net.connect(pid); err != nil {
+		return err
 	}
 	if err := errors.Join(separate(j), failpoint.Hit(failpoint.ShimWaiting)); err != nil {
-		return 0, errors.Join(err, c.Signal(unix.SIGKILL), c.Destroy())
+		return err
 	}
 	if err := c.Exec(); err != nil {
-		return 0, errors.Join(classify(fmt.Errorf("start container: %w", err)), c.Signal(unix.SIGKILL), c.Destroy())
+		return classify(fmt.Errorf("start container: %w", err))
 	}
-	pid, err = p.Pid()
-	return pid, errors.Join(err, j.Settle())
+	return nil
 }
 
 // separate moves the container's first process, which waits to be told to go

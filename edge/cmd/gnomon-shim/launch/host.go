@@ -16,25 +16,25 @@ import (
 )
 
 // Host starts a process of the host, born in its own cgroup.
-func Host(j Job) (pid int, err error) {
+func Host(j Job) (s Started, err error) {
 	u, err := FindUser("/", j.Request.Spec.User)
 	if err != nil {
-		return 0, err
+		return s, err
 	}
 	if err := j.PrepareData(u); err != nil {
-		return 0, err
+		return s, err
 	}
 	if _, err := j.PlaceFiles(u, true); err != nil {
-		return 0, err
+		return s, err
 	}
 	p := j.Process(u, Where{Root: j.Request.Spec.Root, Data: j.Request.Data, Files: j.Request.Files})
 	program, err := lookPath(p)
 	if err != nil {
-		return 0, err
+		return s, err
 	}
 	null, err := os.Open(os.DevNull)
 	if err != nil {
-		return 0, err
+		return s, err
 	}
 	defer null.Close()
 	// The user may open /dev/stdout by name.
@@ -42,10 +42,10 @@ func Host(j Job) (pid int, err error) {
 
 	g, err := cgroup.At(j.Request.Cgroup)
 	if err != nil {
-		return 0, err
+		return s, err
 	}
 	if err := errors.Join(g.Create(j.Limits()), failpoint.Hit(failpoint.ShimCreated)); err != nil {
-		return 0, err
+		return s, err
 	}
 	err = g.Fork(j.Limits(), func(attr *syscall.SysProcAttr) error {
 		attr.Setsid = true
@@ -56,13 +56,13 @@ func Host(j Job) (pid int, err error) {
 		if err != nil {
 			return err
 		}
-		pid = child.Pid
+		s.PID = child.Pid
 		return child.Release()
 	})
 	if err != nil {
-		return 0, Classify(fmt.Errorf("start %s: %w", program, err))
+		return s, Classify(fmt.Errorf("start %s: %w", program, err))
 	}
-	return pid, nil
+	return s, nil
 }
 
 func credential(u User) *syscall.Credential {

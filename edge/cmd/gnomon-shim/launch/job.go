@@ -4,6 +4,7 @@
 package launch
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +25,14 @@ type Job struct {
 	Dir     instance.Dir
 	Request instance.Request
 	Output  *os.File // the workload's stdout and stderr
+}
+
+// Started is a workload that runs.
+type Started struct {
+	PID       int
+	Addresses []string                    // of its own
+	Keep      []*os.File                  // to be kept open as long as it runs
+	Serve     func(context.Context) error // to be run as long as it runs; nil = nothing
 }
 
 // Limits are those of the workload's cgroup.
