@@ -92,6 +92,7 @@ type Resources struct {
 	CPU    CPU   `json:"cpu"`    // at least 10m
 	Memory Bytes `json:"memory"` // at least MinMemory
 	Pids   int64 `json:"pids"`   // processes and threads, at least 1
+	Disk   Bytes `json:"disk"`   // its data, writable layers and logs; over it, it is stopped and not started
 }
 
 // RestartPolicy says after which exits an application is started again.
@@ -137,6 +138,7 @@ type TCPProbe struct {
 // Limits of an application document, beyond those of every shadow.
 const (
 	MinMemory      Bytes = 4 << 20 // below it a container cannot be set up
+	MinDisk        Bytes = 1 << 20 // below it not even its log has room
 	MaxFileContent       = 32 << 10
 	MaxFiles             = 32
 	MaxPorts             = 64

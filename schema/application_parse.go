@@ -172,6 +172,9 @@ func (r *Resources) validate(c *check) {
 	if r.Memory != 0 && r.Memory < MinMemory {
 		c.add("run.resources.memory", "is too little to start in", r.Memory, MinMemory)
 	}
+	if r.Disk != 0 && r.Disk < MinDisk {
+		c.add("run.resources.disk", "is too little", r.Disk, MinDisk)
+	}
 	if r.Pids < 0 {
 		c.add("run.resources.pids", "must not be negative", r.Pids, 0)
 	}

@@ -11,6 +11,10 @@ type Node struct {
 	Site   string            `json:"site"`   // the place it stands at
 	Labels map[string]string `json:"labels"` // for selectors
 	Sync   NodeSync          `json:"sync"`
+
+	Sampling Sampling `json:"sampling"` // how often use is measured and told
+	Alarms   []Alarm  `json:"alarms"`   // at most MaxAlarms, each of another name
+	Disk     Disk     `json:"disk"`     // how much of it is kept free
 }
 
 // NodeSync sets how often a node compares its state with the cloud's even when
@@ -47,6 +51,9 @@ func ParseNode(desired []byte) (*Node, error) {
 		c.need(label.MatchString(k), "node.labels."+k, "a label's name is 1 to 63 of letters, digits and ._/-", k)
 		c.need(len(v) <= 256, "node.labels."+k, "a label's value has at most 256 bytes", len(v))
 	}
+	n.Sampling.complete(c)
+	completeAlarms(c, n.Alarms)
+	n.Disk.complete(c)
 	if err := c.err(); err != nil {
 		return nil, err
 	}

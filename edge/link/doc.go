@@ -11,6 +11,8 @@
 //   - reports of a shadow go out one at a time, in order, numbered by boot epoch
 //     and sequence; what changed while one was on its way goes out as one more,
 //     so that a slow link carries the last value and not the history;
+//   - a report that an alarm was raised or cleared goes out before all others,
+//     then how applications are, then readings, which wait half a minute at most;
 //   - without a connection everything is held on disk, and nothing else of the
 //     node waits for one.
 //

@@ -132,6 +132,7 @@ func (l *Link) accepted(name string, payload []byte) {
 	r.acked, r.flight = r.flight.reported, nil
 	r.refused, r.tries, r.stale = nil, 0, 0
 	r.learnVersion(payload)
+	r.since = l.cfg.Now() // what it still lacks it has not lacked for longer
 	l.unsaved(r)
 }
 

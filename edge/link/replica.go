@@ -28,6 +28,7 @@ type replica struct {
 	doubt     bool      // whether the last report arrived is unknown; the next sync tells
 	refused   *refusal  // not sent again before it changes
 	notBefore time.Time // of the next report
+	since     time.Time // the cloud has lacked something; zero: since before this start
 	tries     int       // reports since the last accepted one
 	stale     int       // of those, refused as stale
 	unsaved   bool      // the outbox on disk is older

@@ -19,6 +19,9 @@ func (l *Link) Report(name string, v *shadow.Value) {
 	if r == nil || r.deleted || shadow.Equal(r.reported, v) {
 		return
 	}
+	if !r.pending() {
+		r.since = l.cfg.Now()
+	}
 	r.reported = v
 	l.unsaved(r)
 	signal(l.kick)
@@ -42,15 +45,16 @@ func (l *Link) reports(now time.Time) (out []message) {
 			flying++
 		}
 	}
-	for name, r := range l.replicas {
-		if flying >= maxInFlight {
+	for _, w := range l.queue(now) {
+		most := maxInFlight
+		if w.lane != laneAlarm {
+			most-- // the last place is for alarms
+		}
+		if flying >= most {
 			break // each answer comes back here
 		}
-		if !r.due(now) {
-			continue
-		}
 		flying++
-		out = append(out, l.report(name, r, now))
+		out = append(out, l.report(w.name, w.replica, now))
 	}
 	return out
 }

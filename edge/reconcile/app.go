@@ -213,7 +213,7 @@ func hashOf(want *schema.Application) string {
 	w := *want
 	w.State, w.DependsOn = "", nil
 	r := &w.Run
-	r.Restart, r.StopGrace, r.Health = schema.Restart{}, 0, nil
+	r.Restart, r.StopGrace, r.Health, r.Resources.Disk = schema.Restart{}, 0, nil, 0
 	if len(r.Env) == 0 { // to add nothing is as good as not to mention it
 		r.Env = nil
 	}

@@ -107,6 +107,10 @@ func (p *planner) decide(a *App, st workload.Status, m Memory, v *View) Memory {
 		}
 		v.Phase = Stopped
 		return m
+	case p.in.Holds.Stop[a.Name] != "":
+		return p.held(a, st, m, v)
+	case live && st.Hash == a.Hash && p.attachedRight(a, st) && p.dueForRestart(st):
+		return p.stop(a, st, m, v)
 	case live && st.Hash == a.Hash && p.attachedRight(a, st):
 		v.Phase = Running
 		if st.State == workload.Starting {
@@ -171,6 +175,10 @@ func (p *planner) replace(a *App, st workload.Status, m Memory, v *View) Memory 
 	}
 	// What was asked to end already stays on its way out, and nothing joins it.
 	v.Phase = Running
+	if why := p.in.Holds.Updates; why != "" {
+		v.Blockers = append(v.Blockers, why)
+		return m
+	}
 	if m.cannotStop() && !a.Held || p.ready(a, m, v) {
 		return p.stop(a, st, m, v)
 	}

@@ -20,6 +20,7 @@ type Input struct {
 	Memory   map[string]Memory // by application
 	Fetched  map[string]bool   // components that are ready to run from
 	Busy     map[string]Step   // steps under way
+	Holds    Holds             // what the node itself has against it
 }
 
 // Plan is what to do now, what to say, and when to look again.

@@ -28,6 +28,7 @@ const (
 	KindPlan    Kind = "plan"    // what the planner remembers of an application
 
 	KindOverride Kind = "override" // what somebody on the node made of an application
+	KindAlarm    Kind = "alarm"    // the alarms of the node
 
 	kindNode Kind = "node"
 )

@@ -18,6 +18,7 @@ import (
 	"gnomon/edge/collect/dlt645"
 	"gnomon/edge/collect/dlt698"
 	"gnomon/edge/collect/modbus"
+	"gnomon/edge/health"
 	"gnomon/edge/link"
 	"gnomon/edge/override"
 	"gnomon/edge/reconcile/loop"
@@ -37,6 +38,7 @@ type agent struct {
 	overrides *override.Layer
 	workloads *executor.Executor
 	policies  *collect.Engine
+	health    *health.Monitor
 	loop      *loop.Loop
 }
 
@@ -78,9 +80,12 @@ func (a *agent) assemble() error {
 		return err
 	}
 	a.policies = collect.New(collect.Config{Drivers: drivers(), Log: a.log})
+	if a.health, err = a.watch(); err != nil {
+		return err
+	}
 	a.loop = loop.New(loop.Config{
 		Node: a.node, Shadows: a.overrides, Workloads: a.workloads, Components: components,
-		Policies: a.policies, Memory: a.state, Disk: a.state.Health, Log: a.log,
+		Policies: a.policies, Memory: a.state, Disk: a.state.Health, Health: a.health, Log: a.log,
 	})
 	return nil
 }
@@ -126,6 +131,7 @@ func (a *agent) run(ctx context.Context) error {
 	g.Go(func() error { return a.policies.Run(gctx) })
 	g.Go(func() error { return a.link.Run(gctx) })
 	g.Go(func() error { return a.overrides.Run(gctx) })
+	g.Go(func() error { return a.health.Run(gctx) })
 	g.Go(func() error { return a.loop.Run(gctx) })
 	err = g.Wait()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {

@@ -19,6 +19,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"gnomon/cli/output"
+	"gnomon/edge/health/alarm"
+	"gnomon/edge/health/usage"
 	"gnomon/edge/link"
 	"gnomon/edge/reconcile/loop"
 )
@@ -33,12 +35,15 @@ type nodeStatus struct {
 	Cloud     string      `json:"cloud"`
 	Link      link.Status `json:"link"`
 	loop.Status
+	Usage  usage.Snapshot `json:"usage"`
+	Alarms []alarm.Raised `json:"alarms"` // that are raised, the latest last
 }
 
 func (a *agent) status() nodeStatus {
 	return nodeStatus{
 		Node: a.cfg.Node, Agent: version, PID: os.Getpid(), BootEpoch: a.node.BootEpoch, StartedAt: a.node.StartedAt,
 		Cloud: a.cfg.Cloud, Link: a.link.Status(), Status: a.loop.Status(),
+		Usage: a.health.Usage(), Alarms: a.health.Alarms(),
 	}
 }
 
@@ -171,6 +176,9 @@ func (s *nodeStatus) print(w io.Writer) error {
 	}
 	if e := s.Store.Error; e != nil {
 		fmt.Fprintf(w, "nothing can be written since %s: %s: %s\n", e.At.UTC().Format(time.RFC3339), e.Code, e.Message)
+	}
+	for _, a := range s.Alarms {
+		fmt.Fprintln(w, alarmLine(a))
 	}
 	rows := make([][]string, 0, len(s.Applications))
 	for _, a := range s.Applications {

@@ -71,6 +71,7 @@ type Config struct {
 	Policies   Policies
 	Memory     Memory
 
+	Health   Health              // default: nobody watches over what is used
 	Disk     func() state.Health // how the node's own disk is; default: nothing is wrong with it
 	Parallel int                 // fetches and starts at a time; default 4
 	Now      func() time.Time    // default time.Now
@@ -92,6 +93,7 @@ type Loop struct {
 	done     chan outcome
 	slots    chan struct{} // taken by fetches and starts
 	policies map[string]*policy
+	node     *schema.Node // as it was desired last, where that was valid
 	wake     time.Time
 
 	mu     sync.Mutex
@@ -112,8 +114,12 @@ func New(cfg Config) *Loop {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Health == nil {
+		cfg.Health = healthy{}
+	}
 	return &Loop{
 		cfg:      cfg,
+		node:     defaultNode(),
 		memory:   map[string]reconcile.Memory{},
 		saved:    map[string]string{},
 		plans:    map[string]schema.Plan{},
@@ -148,6 +154,8 @@ func (l *Loop) Run(ctx context.Context) error {
 			full = true
 		case <-l.cfg.Workloads.Changes():
 			full = true
+		case <-l.cfg.Health.Changed():
+			full = true
 		case <-timer.C:
 			full = true
 		case o := <-l.done:
@@ -174,7 +182,7 @@ func (l *Loop) pass(ctx context.Context) {
 	apps, gone := reconcile.Prepare(desired, l.memory)
 	plan := reconcile.Make(reconcile.Input{
 		Now: now, Boot: l.cfg.Node.Boot, Complete: complete, Apps: apps, Gone: gone, Observed: observed,
-		Memory: l.memory, Fetched: l.ready(), Busy: l.steps(),
+		Memory: l.memory, Fetched: l.ready(), Busy: l.steps(), Holds: l.look(desired, apps, observed),
 	})
 	l.memory = plan.Memory
 	if !plan.Wake.IsZero() {

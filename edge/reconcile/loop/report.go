@@ -18,7 +18,7 @@ func (l *Loop) report(desired []state.Desired, apps []reconcile.App, views map[s
 		a := &apps[i]
 		v := views[a.Name]
 		p := l.plans[schema.AppPrefix+a.Name]
-		l.cfg.Shadows.Report(schema.AppPrefix+a.Name, appReport(v, p))
+		l.cfg.Shadows.Report(schema.AppPrefix+a.Name, appReport(v, p, l.cfg.Health.Application(a.Name)...))
 		status.Applications = append(status.Applications, applicationOf(a, v, p))
 	}
 	status.Policies = l.reportPolicies()
@@ -34,7 +34,7 @@ func mirror(applied reconcile.Applied, status ...shadow.Member) *shadow.Value {
 	return shadow.Merge(applied.Desired, shadow.NewObject(status...), 0)
 }
 
-func appReport(v reconcile.View, p schema.Plan) *shadow.Value {
+func appReport(v reconcile.View, p schema.Plan, more ...shadow.Member) *shadow.Value {
 	members := []shadow.Member{
 		{Key: "phase", Value: shadow.Text(string(v.Phase))},
 		{Key: "observedVersion", Value: shadow.Uint(v.Observed)},
@@ -51,6 +51,7 @@ func appReport(v reconcile.View, p schema.Plan) *shadow.Value {
 			shadow.Member{Key: "startedAt", Value: instant(v.Status.StartedAt)},
 			shadow.Member{Key: "addresses", Value: texts(v.Status.Addresses)})
 	}
+	members = append(members, more...)
 	return mirror(v.Memory.Applied, members...)
 }
 
@@ -133,6 +134,7 @@ func (l *Loop) nodeReport(desired []state.Desired, s Status) *shadow.Value {
 		{Key: "policies", Value: shadow.NewObject(policies...)},
 		{Key: "store", Value: storeValue(s.Store)},
 	}
+	members = append(members, l.cfg.Health.Node()...)
 	var applied reconcile.Applied
 	for _, d := range desired {
 		if d.Name != "" {
