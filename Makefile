@@ -15,10 +15,11 @@ export GOFLAGS ?= -buildvcs=false
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## build bin/gnomon, bin/gnomon-edge, bin/gnomon-shim (cgo) and bin/gnomon-sim
+build: ## build bin/gnomon, bin/gnomon-edge, bin/gnomon-launch, bin/gnomon-shim (cgo) and bin/gnomon-sim
 	@.ci/deps build
 	$(PURE) -o $(BIN)/gnomon ./cloud/cmd/gnomon
 	$(PURE) -o $(BIN)/gnomon-edge ./edge/cmd/gnomon-edge
+	$(PURE) -o $(BIN)/gnomon-launch ./edge/cmd/gnomon-launch
 	CGO_ENABLED=1 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/gnomon-shim ./edge/cmd/gnomon-shim
 	$(PURE) -o $(BIN)/gnomon-sim ./simulator/cmd/gnomon-sim
 
@@ -33,7 +34,7 @@ test: ## every test, on real parts; installs what it needs
 
 race: ## the tests of the packages with goroutines under the race detector
 	@.ci/deps test
-	CGO_ENABLED=1 go test -race -timeout 20m ./shadow/... ./schema/... ./cloud/... ./edge/state/... ./edge/link/... ./edge/reconcile/... ./edge/collect/... ./simulator/...
+	CGO_ENABLED=1 go test -race -timeout 20m ./shadow/... ./schema/... ./cloud/... ./edge/state/... ./edge/link/... ./edge/reconcile/... ./edge/collect/... ./edge/upgrade/... ./simulator/...
 
 linear: ## 200 histories of versioned updates under kills and cuts, judged by porcupine (SEED=n SEEDS=1 repeats one)
 	SEEDS=$${SEEDS:-200} go test -count=1 -run Linearizable ./simulator/linear

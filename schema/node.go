@@ -12,9 +12,10 @@ type Node struct {
 	Labels map[string]string `json:"labels"` // for selectors
 	Sync   NodeSync          `json:"sync"`
 
-	Sampling Sampling `json:"sampling"` // how often use is measured and told
-	Alarms   []Alarm  `json:"alarms"`   // at most MaxAlarms, each of another name
-	Disk     Disk     `json:"disk"`     // how much of it is kept free
+	Sampling Sampling   `json:"sampling"`        // how often use is measured and told
+	Alarms   []Alarm    `json:"alarms"`          // at most MaxAlarms, each of another name
+	Disk     Disk       `json:"disk"`            // how much of it is kept free
+	Agent    *NodeAgent `json:"agent,omitempty"` // the version it is to run; nil: the one it has
 }
 
 // NodeSync sets how often a node compares its state with the cloud's even when
@@ -54,6 +55,7 @@ func ParseNode(desired []byte) (*Node, error) {
 	n.Sampling.complete(c)
 	completeAlarms(c, n.Alarms)
 	n.Disk.complete(c)
+	n.Agent.check(c)
 	if err := c.err(); err != nil {
 		return nil, err
 	}

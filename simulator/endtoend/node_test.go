@@ -31,6 +31,7 @@ type edge struct {
 
 // status is what `gnomon-edge status -o json` prints, as far as tests look.
 type status struct {
+	PID  int `json:"pid"`
 	Link struct {
 		Connected bool             `json:"connected"`
 		Pending   []string         `json:"pending"`

@@ -38,7 +38,7 @@ func TestRegistersAndMirrorsAnApplication(t *testing.T) {
 	if d.Origin.BootEpoch != 7 || d.Origin.Seq == 0 {
 		t.Errorf("origin %+v, want boot epoch 7 and a sequence", d.Origin)
 	}
-	if got := c.docs[""].Reported.At("node", "agent").Text(); got != "sim/1" {
+	if got := c.docs[""].Reported.At("node", "agent", "version").Text(); got != "sim/1" {
 		t.Errorf("agent %q", got)
 	}
 }

@@ -153,7 +153,7 @@ func (n *Node) describe() {
 	}
 	r := n.replicas[""]
 	status := shadow.NewObject(shadow.Member{Key: "node", Value: shadow.NewObject(
-		shadow.Member{Key: "agent", Value: shadow.Text(n.cfg.Agent)},
+		shadow.Member{Key: "agent", Value: shadow.NewObject(shadow.Member{Key: "version", Value: shadow.Text(n.cfg.Agent)})},
 		shadow.Member{Key: "bootEpoch", Value: shadow.Uint(n.cfg.BootEpoch)},
 		shadow.Member{Key: "startedAt", Value: shadow.Text(n.started.UTC().Format(time.RFC3339))},
 		shadow.Member{Key: "arch", Value: shadow.Text(runtime.GOARCH)},

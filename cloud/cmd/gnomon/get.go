@@ -154,7 +154,7 @@ func row(kind schema.Kind, r *client.Resource) []string {
 	switch kind {
 	case schema.KindNode:
 		node := reported.in("node")
-		return []string{r.Name, desired.in("node").text("site"), node.text("agent"),
+		return []string{r.Name, desired.in("node").text("site"), agentOf(node),
 			node.in("applications").count(), node.in("policies").count(), converged, changed}
 	case schema.KindApplication:
 		mode := desired.text("mode")
@@ -194,6 +194,14 @@ func fields(raw json.RawMessage) object {
 		return nil // a free document needn't have the members a table shows
 	}
 	return o
+}
+
+// agentOf is the version of a node's agent, which once was text.
+func agentOf(node object) string {
+	if v := node.in("agent").text("version"); v != "" && v != "-" {
+		return v
+	}
+	return node.text("agent")
 }
 
 func (o object) in(key string) object { return fields(o[key]) }

@@ -23,6 +23,7 @@ import (
 	"gnomon/edge/override"
 	"gnomon/edge/reconcile/loop"
 	"gnomon/edge/state"
+	"gnomon/edge/upgrade"
 	"gnomon/edge/workload/executor"
 	"gnomon/edge/workload/instance"
 	"gnomon/schema"
@@ -39,6 +40,7 @@ type agent struct {
 	workloads *executor.Executor
 	policies  *collect.Engine
 	health    *health.Monitor
+	upgrade   *upgrade.Upgrade
 	loop      *loop.Loop
 }
 
@@ -83,9 +85,13 @@ func (a *agent) assemble() error {
 	if a.health, err = a.watch(); err != nil {
 		return err
 	}
+	a.upgrade = upgrade.New(upgrade.Config{
+		Version: version, Shim: cfg.Shim, Launch: cfg.Launch, Components: components,
+		Instances: a.instances, Cloud: a.inTouch, Log: a.log,
+	})
 	a.loop = loop.New(loop.Config{
 		Node: a.node, Shadows: a.overrides, Workloads: a.workloads, Components: components,
-		Policies: a.policies, Memory: a.state, Disk: a.state.Health, Health: a.health, Log: a.log,
+		Policies: a.policies, Memory: a.state, Upgrade: a.upgrade, Disk: a.state.Health, Health: a.health, Log: a.log,
 	})
 	return nil
 }
@@ -120,6 +126,9 @@ func (a *agent) dial(ctx context.Context) (net.Conn, error) {
 // run runs all parts until ctx ends or one of them fails.
 func (a *agent) run(ctx context.Context) error {
 	defer a.state.Close()
+	if err := a.upgrade.Begin(ctx); err != nil {
+		return err
+	}
 	socket, err := listen(a.cfg.Data)
 	if err != nil {
 		return err
@@ -133,12 +142,34 @@ func (a *agent) run(ctx context.Context) error {
 	g.Go(func() error { return a.overrides.Run(gctx) })
 	g.Go(func() error { return a.health.Run(gctx) })
 	g.Go(func() error { return a.loop.Run(gctx) })
+	g.Go(func() error { return a.upgrade.Run(gctx) })
 	err = g.Wait()
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) || errors.Is(err, upgrade.ErrHandOver) {
 		err = nil
 	}
 	a.log.Info("gnomon-edge ended; what it ran goes on", "after", time.Since(a.node.StartedAt).Round(time.Second).String())
 	return err
+}
+
+// instances names the instance of every workload that runs.
+func (a *agent) instances(ctx context.Context) (map[string]string, error) {
+	all, err := a.workloads.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]string, len(all))
+	for _, s := range all {
+		if s.State.Live() {
+			out[s.Name] = s.Instance
+		}
+	}
+	return out, nil
+}
+
+// inTouch tells whether the cloud is connected and has been compared with.
+func (a *agent) inTouch() bool {
+	s := a.link.Status()
+	return s.Connected && s.LastSync.After(s.Since)
 }
 
 // tuneGC keeps the heap small: an agent shares its machine with the work.

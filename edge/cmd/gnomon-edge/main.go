@@ -3,7 +3,7 @@
 // It promises that what it runs survives it: killing, restarting or upgrading it
 // touches no workload. Data goes to standard output, everything else to standard
 // error. The exit status is 0 for success, 1 for failure, 2 for wrong usage, 130
-// when interrupted. It never prompts, and never listens on a network.
+// when interrupted, and 74 when its own disk failed it. It never prompts, and never listens on a network.
 package main
 
 import (
@@ -16,6 +16,10 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"gnomon/edge/state"
+	"gnomon/edge/upgrade/slot"
 )
 
 // version is set by the linker.
@@ -26,6 +30,7 @@ const (
 	exitOK          = 0
 	exitFailure     = 1
 	exitUsage       = 2
+	exitDisk        = slot.ExitIO
 	exitInterrupted = 130
 )
 
@@ -53,14 +58,30 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	fmt.Fprintln(stderr, "gnomon-edge:", err)
+	if lastWords != "" {
+		_ = os.WriteFile(lastWords, []byte(err.Error()), 0o600) // stderr has it anyway
+	}
 	var usage usageError
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
 	case ctx.Err() != nil:
 		return exitInterrupted
+	case onDisk(err):
+		return exitDisk
 	}
 	return exitFailure
+}
+
+// onDisk tells whether the disk is what failed, its space, or the lock on it. A
+// launcher doesn't blame that on this version.
+func onDisk(err error) bool {
+	for _, e := range []error{state.ErrLocked, unix.ENOSPC, unix.EDQUOT, unix.EROFS, unix.EIO} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 func rootCommand() *cobra.Command {

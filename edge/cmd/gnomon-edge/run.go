@@ -3,17 +3,21 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"gnomon/cli/settings"
 	"gnomon/edge/failpoint"
 	"gnomon/edge/override"
+	"gnomon/edge/upgrade/slot"
 	"gnomon/edge/workload"
 	"gnomon/shadow/wire"
 )
@@ -28,6 +32,7 @@ type config struct {
 	Shim       string
 	Cgroup     string
 	Bridge     workload.Bridge
+	Launch     *slot.Launch // nil: it wasn't started by a launcher
 	LogFormat  string
 	LogLevel   string
 
@@ -50,6 +55,9 @@ or in the file of --config (log-level: debug).`,
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			err := settings.Fill(c.Flags(), file)
+			if err == nil {
+				err = cfg.launched(c.Flags())
+			}
 			if err == nil {
 				err = cfg.complete()
 			}
@@ -87,6 +95,32 @@ or in the file of --config (log-level: debug).`,
 	f.StringVar(&cfg.LogLevel, "log-level", cfg.LogLevel, "debug, info, warn or error")
 	f.StringVar(&file, "config", "", "YAML file with the same names")
 	return c
+}
+
+// lastWords is the file that tells the launcher why the agent ended; "" without one.
+var lastWords string
+
+// launched takes in what the launcher says, if there is one. Its directory is the
+// agent's.
+func (c *config) launched(flags *pflag.FlagSet) error {
+	var err error
+	if c.Launch, err = slot.Launched(); err != nil || c.Launch == nil {
+		return err
+	}
+	if flags.Changed("data") && filepath.Clean(c.Data) != filepath.Clean(c.Launch.Data) {
+		return fmt.Errorf("--data %s: the launcher's is %s; leave it out here", c.Data, c.Launch.Data)
+	}
+	c.Data = c.Launch.Data
+	f, err := os.Create(slot.At(c.Data).CrashFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // nothing has been upgraded yet, and nothing is to be told apart
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	lastWords = f.Name()
+	return debug.SetCrashOutput(f, debug.CrashOptions{})
 }
 
 // besides names a program in this one's directory.

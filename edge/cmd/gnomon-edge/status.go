@@ -23,17 +23,19 @@ import (
 	"gnomon/edge/health/usage"
 	"gnomon/edge/link"
 	"gnomon/edge/reconcile/loop"
+	"gnomon/edge/upgrade"
 )
 
 // nodeStatus is what the agent says of itself on its own node.
 type nodeStatus struct {
-	Node      string      `json:"node"`
-	Agent     string      `json:"agent"`
-	PID       int         `json:"pid"`
-	BootEpoch uint64      `json:"bootEpoch"`
-	StartedAt time.Time   `json:"startedAt"`
-	Cloud     string      `json:"cloud"`
-	Link      link.Status `json:"link"`
+	Node      string         `json:"node"`
+	Agent     string         `json:"agent"`
+	PID       int            `json:"pid"`
+	BootEpoch uint64         `json:"bootEpoch"`
+	StartedAt time.Time      `json:"startedAt"`
+	Cloud     string         `json:"cloud"`
+	Link      link.Status    `json:"link"`
+	Upgrade   upgrade.Status `json:"upgrade,omitzero"`
 	loop.Status
 	Usage  usage.Snapshot `json:"usage"`
 	Alarms []alarm.Raised `json:"alarms"` // that are raised, the latest last
@@ -42,7 +44,7 @@ type nodeStatus struct {
 func (a *agent) status() nodeStatus {
 	return nodeStatus{
 		Node: a.cfg.Node, Agent: version, PID: os.Getpid(), BootEpoch: a.node.BootEpoch, StartedAt: a.node.StartedAt,
-		Cloud: a.cfg.Cloud, Link: a.link.Status(), Status: a.loop.Status(),
+		Cloud: a.cfg.Cloud, Link: a.link.Status(), Upgrade: a.upgrade.Status(), Status: a.loop.Status(),
 		Usage: a.health.Usage(), Alarms: a.health.Alarms(),
 	}
 }
@@ -168,6 +170,9 @@ func (s *nodeStatus) print(w io.Writer) error {
 	fmt.Fprintf(w, "%s: %s\n", s.Node, connection)
 	fmt.Fprintf(w, "agent %s, pid %d, started %s, %d reports not yet taken by the cloud\n",
 		s.Agent, s.PID, s.StartedAt.UTC().Format(time.RFC3339), len(s.Link.Pending))
+	if u := s.Upgrade; u.Phase != "" {
+		fmt.Fprintf(w, "upgrade from %s to %s: %s%s\n", u.From, u.To, u.Phase, u.Why())
+	}
 	for _, r := range s.Link.Refused {
 		fmt.Fprintf(w, "the cloud refuses the report of %q: %s\n", r.Shadow, r.Message)
 	}

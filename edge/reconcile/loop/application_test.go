@@ -29,7 +29,7 @@ func TestLoop_RunsAndMirrors(t *testing.T) {
 			"phase": `"running"`, "observedVersion": "3", "pid": "101", "restarts": "0",
 			"component": `"web@1"`, "run.env.A": `"1"`, "error": "", "exit": "",
 		})
-		w.says("", map[string]string{"node.applications.web": `"running"`, "node.bootEpoch": "7", "node.agent": `"1.0"`})
+		w.says("", map[string]string{"node.applications.web": `"running"`, "node.bootEpoch": "7", "node.agent.version": `"1.0"`})
 		w.runner.mu.Lock()
 		s := w.runner.specs[0]
 		w.runner.mu.Unlock()

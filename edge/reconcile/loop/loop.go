@@ -53,6 +53,18 @@ type Memory interface {
 	All(kind state.Kind) (map[string][]byte, error)
 }
 
+// Upgrade is who sees to the agent's own version.
+type Upgrade interface {
+	// Want tells which version the node is to have; nil: the one it has. It is
+	// called at the end of every pass.
+	Want(*schema.NodeAgent)
+	// Report returns the version the node has, in the form of schema.NodeAgent,
+	// and what has become of changing it; nil if that was never tried.
+	Report() (agent, upgrade *shadow.Value)
+	// Changed signals that Report may give something else.
+	Changed() <-chan struct{}
+}
+
 // Node is what the agent says of itself.
 type Node struct {
 	Agent     string // version
@@ -62,7 +74,7 @@ type Node struct {
 	StartedAt time.Time
 }
 
-// Config is what a Loop stands on. All but the last four are required.
+// Config is what a Loop stands on. All but the last five are required.
 type Config struct {
 	Node       Node
 	Shadows    Shadows
@@ -72,6 +84,7 @@ type Config struct {
 	Memory     Memory
 
 	Health   Health              // default: nobody watches over what is used
+	Upgrade  Upgrade             // default: nobody sees to it
 	Disk     func() state.Health // how the node's own disk is; default: nothing is wrong with it
 	Parallel int                 // fetches and starts at a time; default 4
 	Now      func() time.Time    // default time.Now
@@ -93,7 +106,8 @@ type Loop struct {
 	done     chan outcome
 	slots    chan struct{} // taken by fetches and starts
 	policies map[string]*policy
-	node     *schema.Node // as it was desired last, where that was valid
+	node     *schema.Node      // as it was desired last, where that was valid
+	agent    *schema.NodeAgent // that was last asked for in a way that can be understood
 	wake     time.Time
 
 	mu     sync.Mutex
@@ -138,6 +152,10 @@ func (l *Loop) Run(ctx context.Context) error {
 		return err
 	}
 	defer l.finish()
+	var upgraded <-chan struct{} // never, without an Upgrade
+	if l.cfg.Upgrade != nil {
+		upgraded = l.cfg.Upgrade.Changed()
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for full := true; ; {
@@ -157,6 +175,8 @@ func (l *Loop) Run(ctx context.Context) error {
 		case <-l.cfg.Health.Changed():
 			full = true
 		case <-timer.C:
+			full = true
+		case <-upgraded:
 			full = true
 		case o := <-l.done:
 			l.account(o)

@@ -125,7 +125,6 @@ func (l *Loop) nodeReport(desired []state.Desired, s Status) *shadow.Value {
 		policies = append(policies, shadow.Member{Key: p.Name, Value: shadow.Text(p.Phase)})
 	}
 	members := []shadow.Member{
-		{Key: "agent", Value: shadow.Text(n.Agent)},
 		{Key: "arch", Value: shadow.Text(n.Arch)},
 		{Key: "os", Value: shadow.Text(n.OS)},
 		{Key: "bootEpoch", Value: shadow.Uint(n.BootEpoch)},
@@ -136,6 +135,7 @@ func (l *Loop) nodeReport(desired []state.Desired, s Status) *shadow.Value {
 	}
 	members = append(members, l.cfg.Health.Node()...)
 	var applied reconcile.Applied
+	var agent *schema.NodeAgent
 	for _, d := range desired {
 		if d.Name != "" {
 			continue
@@ -145,13 +145,40 @@ func (l *Loop) nodeReport(desired []state.Desired, s Status) *shadow.Value {
 		if wanted == nil {
 			break
 		}
-		if _, err := schema.ParseNode(wanted.AppendJSON(nil)); err != nil {
+		node, err := schema.ParseNode(wanted.AppendJSON(nil))
+		if err != nil {
+			agent = l.agent // it stays as it was
 			members = append(members, shadow.Member{Key: "error", Value: faultValue(&reconcile.Fault{Code: "invalid", Message: clip(err.Error())})})
 			break
 		}
-		applied.Desired = wanted
+		applied.Desired = without(wanted, "agent") // which says what it is, not what it shall be
+		agent = node.Agent
 	}
+	l.agent = agent
+	members = append(members, l.agentReport()...)
 	return shadow.NewObject(shadow.Member{Key: schema.NodeMember, Value: mirror(applied, members...)})
+}
+
+// without is an object without a member.
+func without(object *shadow.Value, key string) *shadow.Value {
+	var rest []shadow.Member
+	for k, v := range object.Members() {
+		if k != key {
+			rest = append(rest, shadow.Member{Key: k, Value: v})
+		}
+	}
+	return shadow.NewObject(rest...)
+}
+
+// agentReport tells the wish for a version of the agent on, and says what has
+// become of it.
+func (l *Loop) agentReport() []shadow.Member {
+	agent, upgrade := shadow.NewObject(shadow.Member{Key: "version", Value: shadow.Text(l.cfg.Node.Agent)}), (*shadow.Value)(nil)
+	if l.cfg.Upgrade != nil {
+		l.cfg.Upgrade.Want(l.agent)
+		agent, upgrade = l.cfg.Upgrade.Report()
+	}
+	return []shadow.Member{{Key: "agent", Value: agent}, {Key: "upgrade", Value: upgrade}}
 }
 
 // storeValue says what is wrong with the node's own disk.
