@@ -34,13 +34,17 @@ type Run struct {
 	Hostname   string            `json:"hostname"`   // inside the container
 	Privileged bool              `json:"privileged"` // all capabilities and devices
 	Serial     []string          `json:"serial"`     // serial ports of the node, such as /dev/ttyS1
-	User       string            `json:"user"`       // uid, uid:gid or a name known where it runs; "" = the component's
+	User       string            `json:"user"`       // uid, uid:gid or a name known where it runs; "" = the component's, else root; mode host: UserOwn
 	Dir        string            `json:"dir"`        // working directory; "" = the component's
 	StopGrace  Duration          `json:"stopGrace"`  // from the polite signal to the forced one; default 10s
 	Resources  Resources         `json:"resources"`
 	Restart    Restart           `json:"restart"`
 	Health     *Health           `json:"health"`
 }
+
+// UserOwn as run.user is a user that no other application of the node has, for
+// mode host.
+const UserOwn = "own"
 
 // File is a file with inline content, or a file or directory of the component.
 type File struct {

@@ -77,6 +77,7 @@ func (a *Application) validate(c *check) {
 	for i, d := range a.DependsOn {
 		c.need(ValidName(d), index("dependsOn", i), "must be the name of an application: "+NameRule, d)
 	}
+	c.need(a.Run.User != UserOwn || a.Mode == ModeHost, "run.user", "own is only for mode host: a container keeps its users to itself", a.Run.User)
 	a.validateMatrix(c)
 	a.validateNetwork(c)
 	a.Run.validate(c, a.Component != "")

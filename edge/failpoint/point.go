@@ -38,6 +38,14 @@ const (
 	ShimNoted    Point = "shim.noted"    // that is on disk, nothing cleared up
 )
 
+// A version of a host application, on its way from its component to being what
+// is started.
+const (
+	VersionStaged   Point = "version.staged"   // it is on disk, under no name of its own
+	VersionKept     Point = "version.kept"     // it has its name
+	VersionSwitched Point = "version.switched" // it is the current one
+)
+
 // When tells one side of a step from the other.
 type When string
 
@@ -62,6 +70,7 @@ func All() []Point {
 		OutboxBegin, OutboxWritten, OutboxAnswer, OutboxAcked,
 		ShimBegin, ShimSettled, ShimMounted, ShimPlanted, ShimCreated, ShimWaiting, ShimRunning, ShimRecorded,
 		ShimHolds, ShimEnded, ShimNoted,
+		VersionStaged, VersionKept, VersionSwitched,
 	}
 	for _, kind := range Steps {
 		all = append(all, OfStep(kind, Before), OfStep(kind, After))

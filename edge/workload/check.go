@@ -51,6 +51,9 @@ func checkMode(s Spec) error {
 	default:
 		return fmt.Errorf("%w: mode %q", ErrInvalid, s.Mode)
 	}
+	if s.User == schema.UserOwn && s.Mode != schema.ModeHost {
+		return fmt.Errorf("%w: run.user own is only for mode host", ErrUnsupported)
+	}
 	if s.Mode != schema.ModeAttach && s.Target != "" {
 		return fmt.Errorf("%w: attachTo belongs to mode attach, not %s", ErrInvalid, s.Mode)
 	}

@@ -22,10 +22,14 @@ type Spec struct {
 	// Root is the unpacked component, shared and never written to.
 	// container: the root file system, required; the instance sees it under a
 	// writable layer that is kept from start to start until Remove.
-	// host: the package directory; default for Dir. Optional.
+	// host: the package directory; default for Dir. Optional. With a Digest the
+	// application runs from a version directory of its own, made from Root.
 	// attach: mounted read-only at /opt/<name> of the target's container;
 	// default for Dir. Optional: the program may be the target's own.
 	Root string `json:"root,omitempty"`
+
+	// Digest is that of Root's content, such as sha256:…; "" when it may change.
+	Digest string `json:"digest,omitempty"`
 
 	// Target names the application whose container is joined (attach only).
 	// TargetInstance, when set, must be its running instance.
@@ -45,7 +49,8 @@ type Spec struct {
 	// Dir is the working directory. Relative means below Root.
 	Dir string `json:"dir,omitempty"`
 	// User is uid, uid:gid, or a name or name:group known where the workload
-	// runs; "" is root.
+	// runs; "" is root. In mode host schema.UserOwn is one of this application's
+	// own, which it keeps until Remove.
 	User string `json:"user,omitempty"`
 
 	Hostname   string   `json:"hostname,omitempty"`   // container only; default Name

@@ -52,7 +52,7 @@ func reload(dir instance.Dir) error {
 }
 
 func reloadHost(j launch.Job, former []schema.File) error {
-	u, err := launch.FindUser("/", j.Request.Spec.User)
+	u, err := j.HostUser()
 	if err != nil {
 		return err
 	}

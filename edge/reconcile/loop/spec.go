@@ -26,7 +26,7 @@ func specOf(a *reconcile.App, c artifact.Component, targetInstance string) workl
 		env = append(env, name+"="+run.Env[name])
 	}
 	s := workload.Spec{
-		Name: a.Name, Mode: a.Want.Mode, Hash: a.Hash, Component: a.Want.Component, Root: c.Root,
+		Name: a.Name, Mode: a.Want.Mode, Hash: a.Hash, Component: a.Want.Component, Root: c.Root, Digest: c.Digest,
 		Target: a.Want.AttachTo, TargetInstance: targetInstance,
 		Command: slices.Concat(command, args), Env: workload.MergeEnv(c.Image.Env, env), Dir: run.Dir, User: run.User,
 		Hostname: run.Hostname, Privileged: run.Privileged, Serial: run.Serial, Files: run.Files, Reload: run.Reload,

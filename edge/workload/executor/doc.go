@@ -7,6 +7,8 @@
 //	DATA/apps/NAME/data/      survives updates of the component
 //	DATA/apps/NAME/layers/    writable layers of containers, one per component
 //	DATA/apps/NAME/files/     files of host processes
+//	DATA/apps/NAME/versions/  of host processes, with the links current and good
+//	DATA/apps/NAME/uid        of a host process that has a user of its own
 //	DATA/logs/NAME.log        output, rotated; kept when the name is removed
 //
 // One agent at a time may use a data directory and a cgroup.

@@ -45,6 +45,8 @@ type Executor struct {
 	changes chan struct{}
 	wake    wakeup
 
+	owners sync.Mutex // one user is given at a time
+
 	mu    sync.Mutex
 	names map[string]*sync.Mutex // serialises the calls for one name
 }

@@ -23,8 +23,14 @@ func (e *Executor) Start(ctx context.Context, spec workload.Spec) (workload.Stat
 		return workload.Status{}, err
 	}
 	defer e.lock(spec.Name)()
-	if f, ok := e.find(spec.Name); ok && e.status(f).State.Live() {
-		return e.status(f), fmt.Errorf("%w: %s", workload.ErrRunning, spec.Name)
+	if f, ok := e.find(spec.Name); ok {
+		st := e.status(f)
+		if st.State.Live() {
+			return st, fmt.Errorf("%w: %s", workload.ErrRunning, spec.Name)
+		}
+		if err := e.judge(f, st); err != nil {
+			return workload.Status{}, fmt.Errorf("note the version of the former instance of %s: %w", spec.Name, err)
+		}
 	}
 	if err := e.clean(ctx, spec.Name); err != nil {
 		return workload.Status{}, fmt.Errorf("clean up after the former instance of %s: %w", spec.Name, err)
@@ -33,12 +39,16 @@ func (e *Executor) Start(ctx context.Context, spec workload.Spec) (workload.Stat
 	if err != nil {
 		return workload.Status{}, fmt.Errorf("prepare %s: %w", spec.Name, err)
 	}
-	if err := e.launch(ctx, f, lock); err != nil {
-		return e.status(f), fmt.Errorf("start %s: %w", spec.Name, err)
+	err = e.launch(ctx, f, lock)
+	rec, rerr := f.dir.ReadRecord()
+	if err == nil && (rerr != nil || rec.Status.State == workload.Failed) {
+		err = failure(e.status(f), rec)
 	}
-	rec, err := f.dir.ReadRecord()
-	if err != nil || rec.Status.State == workload.Failed {
-		return e.status(f), fmt.Errorf("start %s: %w", spec.Name, failure(e.status(f), rec))
+	if err != nil {
+		if f.req.Root != "" {
+			err = errors.Join(err, e.versions(spec.Name).giveBack())
+		}
+		return e.status(f), fmt.Errorf("start %s: %w", spec.Name, err)
 	}
 	e.wake.signal()
 	return rec.Status, nil
@@ -75,11 +85,17 @@ func (e *Executor) prepare(spec workload.Spec) (found, *os.File, error) {
 		Data:    e.DataPath(spec.Name),
 		LogFile: e.LogPath(spec.Name), LogBytes: e.cfg.LogBytes, LogFiles: e.cfg.LogFiles,
 	}
+	// The name comes first: what is made for it List must know of.
+	if err := os.MkdirAll(e.run(spec.Name), 0o711); err != nil {
+		return found{}, nil, err
+	}
 	dir := instance.Dir(filepath.Join(e.run(spec.Name), req.Instance))
 	req.Files = filepath.Join(string(dir), "files")
 	switch spec.Mode {
 	case schema.ModeHost:
-		req.Files = filepath.Join(e.app(spec.Name), "files")
+		if err := e.host(&req); err != nil {
+			return found{}, nil, err
+		}
 	case schema.ModeContainer:
 		layer, err := e.layer(spec.Name, spec.Root)
 		if err != nil {
@@ -109,6 +125,23 @@ func (e *Executor) prepare(spec workload.Spec) (found, *os.File, error) {
 		return found{}, nil, err
 	}
 	return found{dir, req}, lock, nil
+}
+
+// host makes what a host application has to itself.
+func (e *Executor) host(req *instance.Request) (err error) {
+	s := req.Spec
+	req.Files = filepath.Join(e.app(s.Name), "files")
+	if s.User == schema.UserOwn {
+		uid, err := e.owner(s.Name)
+		if err != nil {
+			return err
+		}
+		req.User = fmt.Sprintf("%d:%d", uid, uid)
+	}
+	if s.Digest != "" && s.Root != "" {
+		req.Root, err = e.versions(s.Name).stage(s.Digest, s.Root)
+	}
+	return err
 }
 
 // target finds the container an attached application joins.

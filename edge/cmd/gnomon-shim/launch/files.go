@@ -45,7 +45,7 @@ func (j Job) PlaceFiles(u User, tree bool) ([]Placed, error) {
 		if err := root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 			return nil, err
 		}
-		dir, err := p.place(j.Request.Spec.Root, name, f)
+		dir, err := p.place(j.root(), name, f)
 		if err != nil {
 			return nil, fmt.Errorf("run.files %s: %w", f.Path, err)
 		}

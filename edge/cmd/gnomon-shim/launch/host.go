@@ -17,7 +17,7 @@ import (
 
 // Host starts a process of the host, born in its own cgroup.
 func Host(j Job) (s Started, err error) {
-	u, err := FindUser("/", j.Request.Spec.User)
+	u, err := j.HostUser()
 	if err != nil {
 		return s, err
 	}
@@ -27,7 +27,7 @@ func Host(j Job) (s Started, err error) {
 	if _, err := j.PlaceFiles(u, true); err != nil {
 		return s, err
 	}
-	p := j.Process(u, Where{Root: j.Request.Spec.Root, Data: j.Request.Data, Files: j.Request.Files})
+	p := j.Process(u, Where{Root: j.root(), Data: j.Request.Data, Files: j.Request.Files})
 	program, err := lookPath(p)
 	if err != nil {
 		return s, err
@@ -63,6 +63,22 @@ func Host(j Job) (s Started, err error) {
 		return s, Classify(fmt.Errorf("start %s: %w", program, err))
 	}
 	return s, nil
+}
+
+// HostUser is who a process of the host runs as.
+func (j Job) HostUser() (User, error) {
+	if j.Request.User != "" {
+		return FindUser("/", j.Request.User)
+	}
+	return FindUser("/", j.Request.Spec.User)
+}
+
+// root is where the component lies that a process of the host runs from.
+func (j Job) root() string {
+	if j.Request.Root != "" {
+		return j.Request.Root
+	}
+	return j.Request.Spec.Root
 }
 
 func credential(u User) *syscall.Credential {
