@@ -84,6 +84,11 @@ func (w *world) checkSteps() {
 			w.checkStart(a, st, s)
 		case s.Kind == Stop:
 			w.checkStop(a, st, s)
+		case s.Kind == Reload:
+			if st.State != workload.Running || a.Held || a.Want.State != schema.StateRunning || s.Hash != a.Hash || w.leaving(st.Target) {
+				w.fail("%+v of %+v", s, st)
+			}
+			w.checkRight(a, st, s)
 		default:
 			w.fail("%+v, which is wanted", s)
 		}

@@ -38,8 +38,8 @@ type Request struct {
 	Files  string `json:"files"`  // host: GNOMON_FILES; others: where content is kept
 
 	Bridge *workload.Bridge `json:"bridge,omitempty"` // container with a network of its own
-	Root string `json:"root,omitempty"` // host: where this application's own copy of Spec.Root is; "" = there
-	User string `json:"user,omitempty"` // host: who a user of its own is
+	Root   string           `json:"root,omitempty"`   // host: where this application's own copy of Spec.Root is; "" = there
+	User   string           `json:"user,omitempty"`   // host: who a user of its own is
 
 	LogFile  string `json:"logFile"`
 	LogBytes int64  `json:"logBytes"` // size at which the log is rotated
