@@ -8,7 +8,17 @@ type Application struct {
 	AttachTo  string   `json:"attachTo"`  // mode attach: the application whose container is joined
 	State     RunState `json:"state"`     // default running
 	Run       Run      `json:"run"`
-	DependsOn []string `json:"dependsOn"` // applications of the node that must run first
+	DependsOn []string `json:"dependsOn"` // applications of the node that must run first, and be healthy if they have a probe
+	Update    Update   `json:"update"`
+}
+
+// Update is how one run configuration follows another. It is committed once it
+// ran for Healthy, and was healthy all that time if it has a probe; a program
+// that ended as it should counts too. Until then the node reports what was
+// committed before.
+type Update struct {
+	Healthy  Duration `json:"healthy"`  // default 30s with rollback, else 0s: committed as soon as it runs
+	Rollback bool     `json:"rollback"` // one that fails before it is committed gives way to the last one that was
 }
 
 // RunState is whether an application shall run.
@@ -119,14 +129,28 @@ type Restart struct {
 	BackoffReset Duration      `json:"backoffReset"` // default 10s
 }
 
-// Health is a probe; exactly one of HTTP and TCP is set.
+// Health is a probe; exactly one of HTTP and TCP is set. An instance is starting
+// until enough probes in a row succeeded. One that is unhealthy is started again
+// if the restart policy has it.
 type Health struct {
-	HTTP     *HTTPProbe `json:"http,omitempty"`
-	TCP      *TCPProbe  `json:"tcp,omitempty"`
-	Interval Duration   `json:"interval"` // default 10s
-	Timeout  Duration   `json:"timeout"`  // default 2s
-	Failures int        `json:"failures"` // in a row before it counts as unhealthy; default 3
+	HTTP        *HTTPProbe `json:"http,omitempty"`
+	TCP         *TCPProbe  `json:"tcp,omitempty"`
+	StartPeriod Duration   `json:"startPeriod"` // from the start until a failure counts; ends with the first success; default 10s
+	Interval    Duration   `json:"interval"`    // default 10s; at most a second in the start period
+	Timeout     Duration   `json:"timeout"`     // default 2s
+	Failures    int        `json:"failures"`    // in a row before it counts as unhealthy; default 3
+	Successes   int        `json:"successes"`   // in a row before it counts as healthy; default 1
 }
+
+// HealthState is what the probe of an application says of its instance.
+type HealthState string
+
+// The health states.
+const (
+	HealthStarting  HealthState = "starting" // nothing is known for sure yet
+	HealthHealthy   HealthState = "healthy"
+	HealthUnhealthy HealthState = "unhealthy"
+)
 
 // HTTPProbe is healthy on a status from 200 to 399.
 type HTTPProbe struct {

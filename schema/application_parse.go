@@ -28,6 +28,9 @@ func ParseApplication(desired []byte) (*Application, error) {
 func (a *Application) defaults() {
 	setDefault(&a.Mode, ModeContainer)
 	setDefault(&a.State, StateRunning)
+	if a.Update.Rollback {
+		setDefault(&a.Update.Healthy, Duration(30*time.Second))
+	}
 	r := &a.Run
 	setDefault(&r.StopGrace, Duration(10*time.Second))
 	setDefault(&r.Restart.Policy, RestartAlways)
@@ -44,9 +47,11 @@ func (a *Application) defaults() {
 		setDefault(&r.Ports[i].Protocol, "tcp")
 	}
 	if h := r.Health; h != nil {
+		setDefault(&h.StartPeriod, Duration(10*time.Second))
 		setDefault(&h.Interval, Duration(10*time.Second))
 		setDefault(&h.Timeout, Duration(2*time.Second))
 		setDefault(&h.Failures, 3)
+		setDefault(&h.Successes, 1)
 		if h.HTTP != nil {
 			setDefault(&h.HTTP.Path, "/")
 		}
@@ -78,6 +83,7 @@ func (a *Application) validate(c *check) {
 		c.need(ValidName(d), index("dependsOn", i), "must be the name of an application: "+NameRule, d)
 	}
 	c.need(a.Run.User != UserOwn || a.Mode == ModeHost, "run.user", "own is only for mode host: a container keeps its users to itself", a.Run.User)
+	within(c, "update.healthy", a.Update.Healthy, 0, Duration(24*time.Hour))
 	a.validateMatrix(c)
 	a.validateNetwork(c)
 	a.Run.validate(c, a.Component != "")
@@ -199,9 +205,11 @@ func (h *Health) validate(c *check) {
 	if h.TCP != nil {
 		within(c, "run.health.tcp.port", h.TCP.Port, 1, 65535)
 	}
+	within(c, "run.health.startPeriod", h.StartPeriod, Duration(time.Second), Duration(time.Hour))
 	within(c, "run.health.interval", h.Interval, Duration(time.Second), Duration(time.Hour))
 	within(c, "run.health.timeout", h.Timeout, Duration(100*time.Millisecond), Duration(time.Minute))
 	within(c, "run.health.failures", h.Failures, 1, 100)
+	within(c, "run.health.successes", h.Successes, 1, 100)
 }
 
 func index(p string, i int) string { return p + "[" + strconv.Itoa(i) + "]" }

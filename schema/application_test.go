@@ -25,8 +25,14 @@ func TestParseApplication_Defaults(t *testing.T) {
 	if r.Restart.BackoffMax < r.Restart.Backoff {
 		t.Errorf("backoffMax %v is below backoff %v", r.Restart.BackoffMax, r.Restart.Backoff)
 	}
-	if r.Health.HTTP.Path != "/" || r.Health.Failures != 3 {
-		t.Errorf("health %+v", r.Health)
+	if h := r.Health; h.HTTP.Path != "/" || h.Failures != 3 || h.Successes != 1 || h.StartPeriod.D() != 10*time.Second {
+		t.Errorf("health %+v", h)
+	}
+	if a.Update != (Update{}) {
+		t.Errorf("update %+v", a.Update)
+	}
+	if a, err = ParseApplication([]byte(`{"component":"web@1.0.0","update":{"rollback":true}}`)); err != nil || a.Update.Healthy.D() != 30*time.Second {
+		t.Errorf("update %+v, %v", a.Update, err)
 	}
 }
 
@@ -66,6 +72,10 @@ func TestParseApplication_Refuses(t *testing.T) {
 		{"restart policy", `{"component":"a@1","run":{"restart":{"policy":"often"}}}`, "run.restart.policy"},
 		{"backoff", `{"component":"a@1","run":{"restart":{"backoff":"1ms"}}}`, "run.restart.backoff"},
 		{"both probes", `{"component":"a@1","run":{"health":{"http":{"port":1},"tcp":{"port":1}}}}`, "run.health"},
+		{"start period", `{"component":"a@1","run":{"health":{"tcp":{"port":1},"startPeriod":"1ms"}}}`, "run.health.startPeriod"},
+		{"successes", `{"component":"a@1","run":{"health":{"tcp":{"port":1},"successes":101}}}`, "run.health.successes"},
+		{"commit", `{"component":"a@1","update":{"healthy":"25h"}}`, "update.healthy"},
+		{"strategy", `{"component":"a@1","update":{"strategy":"start-first"}}`, "strategy"},
 		{"env name", `{"component":"a@1","run":{"env":{"A=B":"c"}}}`, "run.env.A=B"},
 		{"depends", `{"component":"a@1","dependsOn":["Web"]}`, "dependsOn[0]"},
 		{"relative dir", `{"component":"a@1","run":{"dir":"srv"}}`, "run.dir"},

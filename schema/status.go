@@ -17,11 +17,12 @@ type Fault struct {
 
 // Status is how far a shadow has converged, derived from the document alone.
 type Status struct {
-	Phase           string   `json:"phase,omitempty"`           // as reported; pending when nothing is
-	ObservedVersion uint64   `json:"observedVersion,omitempty"` // the desired version the edge last acted on
-	Converged       bool     `json:"converged"`
-	Pending         []string `json:"pending,omitempty"` // paths of the delta: desired and not yet applied
-	Fault           *Fault   `json:"error,omitempty"`
+	Phase           string      `json:"phase,omitempty"`           // as reported; pending when nothing is
+	ObservedVersion uint64      `json:"observedVersion,omitempty"` // the desired version the edge last acted on
+	Converged       bool        `json:"converged"`
+	Pending         []string    `json:"pending,omitempty"` // paths of the delta: desired and not yet applied
+	Fault           *Fault      `json:"error,omitempty"`
+	Health          HealthState `json:"health,omitempty"` // what the probe of an application says; "" without one
 
 	Override *Override `json:"override,omitempty"` // what somebody on the node made of the application, for a time
 }
@@ -67,6 +68,9 @@ func StatusOf(shadowName string, d *shadow.Document) Status {
 	s.Fault = faultOf(status.Get("error"))
 	if o, overridden := OverrideOf(d.Reported); overridden && kind == KindApplication {
 		s.Override = &o
+	}
+	if kind == KindApplication {
+		s.Health = healthOf(status.Get("health"))
 	}
 	s.Converged = delta == nil && s.Fault == nil && s.Override == nil && settled[s.Phase] && s.ObservedVersion >= d.DesiredVersion
 	return s
@@ -120,6 +124,15 @@ func number(v *shadow.Value) uint64 {
 		return 0
 	}
 	return n
+}
+
+func healthOf(v *shadow.Value) HealthState {
+	switch h := HealthState(v.Text()); h {
+	case HealthStarting, HealthHealthy, HealthUnhealthy:
+		return h
+	default:
+		return ""
+	}
 }
 
 func faultOf(v *shadow.Value) *Fault {

@@ -21,20 +21,21 @@ import (
 
 // Explanation says why a resource has or has not converged.
 type Explanation struct {
-	Kind            schema.Kind   `json:"kind"`
-	Node            string        `json:"node"`
-	Name            string        `json:"name"`
-	Converged       bool          `json:"converged"`
-	Phase           string        `json:"phase,omitempty"`
-	DesiredVersion  uint64        `json:"desiredVersion"`
-	ObservedVersion uint64        `json:"observedVersion" doc:"the desired version the node last acted on"`
-	Pending         []PendingPath `json:"pending,omitempty" doc:"what is desired and not applied yet"`
-	Blockers        []string      `json:"blockers,omitempty" doc:"what the node says it waits for"`
-	Error           *schema.Fault `json:"error,omitempty"`
-	Summary         string        `json:"summary"`
-	Next            string        `json:"next,omitempty" doc:"what to do or look at next"`
-	Change          *trace.Story  `json:"change,omitempty" doc:"the last change of desired, or the one that was asked for, step by step"`
-	Position        string        `json:"position" doc:"watch /v1/events?kind=trace after it for the steps that follow"`
+	Kind            schema.Kind        `json:"kind"`
+	Node            string             `json:"node"`
+	Name            string             `json:"name"`
+	Converged       bool               `json:"converged"`
+	Phase           string             `json:"phase,omitempty"`
+	DesiredVersion  uint64             `json:"desiredVersion"`
+	ObservedVersion uint64             `json:"observedVersion" doc:"the desired version the node last acted on"`
+	Pending         []PendingPath      `json:"pending,omitempty" doc:"what is desired and not applied yet"`
+	Health          schema.HealthState `json:"health,omitempty" doc:"what the probe of the application says: starting, healthy or unhealthy"`
+	Blockers        schema.Blockers    `json:"blockers,omitempty" doc:"what the node says it waits for"`
+	Error           *schema.Fault      `json:"error,omitempty"`
+	Summary         string             `json:"summary"`
+	Next            string             `json:"next,omitempty" doc:"what to do or look at next"`
+	Change          *trace.Story       `json:"change,omitempty" doc:"the last change of desired, or the one that was asked for, step by step"`
+	Position        string             `json:"position" doc:"watch /v1/events?kind=trace after it for the steps that follow"`
 }
 
 // ChangeInput names one change of a resource.
@@ -177,9 +178,9 @@ func explanationOf(key store.Key, d, node *shadow.Document) *Explanation {
 	kind, name := kindOf(key, d)
 	status := schema.StatusOf(key.Shadow, d)
 	e := &Explanation{
-		Kind: kind, Node: key.Thing, Name: name, Converged: status.Converged, Phase: status.Phase,
+		Kind: kind, Node: key.Thing, Name: name, Converged: status.Converged, Phase: status.Phase, Health: status.Health,
 		DesiredVersion: d.DesiredVersion, ObservedVersion: status.ObservedVersion,
-		Pending: pendingOf(d.Delta(), ""), Blockers: textsOf(d.Reported.Get("blockers")), Error: status.Fault,
+		Pending: pendingOf(d.Delta(), ""), Blockers: schema.BlockersOf(d.Reported), Error: status.Fault,
 	}
 	seen := node.Exists() && node.Reported.Get(schema.NodeMember) != nil
 	e.Summary, e.Next = e.words(seen)
@@ -205,7 +206,7 @@ func (e *Explanation) words(nodeSeen bool) (summary, next string) {
 		}
 		return summary, "change what is desired: the node won't try the same again"
 	case len(e.Blockers) > 0:
-		return e.Phase + ": " + strings.Join(e.Blockers, "; "), "the node goes on by itself once that has passed"
+		return e.Phase + ": " + strings.Join(e.Blockers.Messages(), "; "), "the node goes on by itself once that has passed"
 	case e.ObservedVersion < e.DesiredVersion:
 		return fmt.Sprintf("the node has not acted on desired version %d yet; it last acted on %d", e.DesiredVersion, e.ObservedVersion),
 			"is it connected? gnomon describe node " + e.Node
@@ -214,20 +215,6 @@ func (e *Explanation) words(nodeSeen bool) (summary, next string) {
 	default:
 		return "the node is at it: phase " + e.Phase, "watch it: gnomon watch " + e.Node
 	}
-}
-
-// textsOf returns the strings of an array, which a device may have filled with
-// anything.
-func textsOf(v *shadow.Value) (all []string) {
-	if v.Kind() != shadow.Array {
-		return nil
-	}
-	for _, e := range v.Members() {
-		if e.Kind() == shadow.String {
-			all = append(all, e.Text())
-		}
-	}
-	return all
 }
 
 func firstPaths(p []PendingPath) string {

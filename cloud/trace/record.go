@@ -132,14 +132,11 @@ func acted(shadowName string, d *shadow.Document) bool {
 	}
 }
 
+// blockersOf is what a node says it waits for, for people.
 func blockersOf(reported *shadow.Value) (all []string) {
-	v := reported.Get("blockers")
-	if v.Kind() != shadow.Array {
-		return nil
-	}
-	for _, b := range v.Members() {
-		if b.Kind() == shadow.String && len(all) < maxBlockers {
-			all = append(all, clip(b.Text()))
+	for _, text := range schema.BlockersOf(reported).Messages() {
+		if len(all) < maxBlockers {
+			all = append(all, clip(text))
 		}
 	}
 	return all
@@ -156,7 +153,7 @@ func markOf(shadowName string, d *shadow.Document, phase string) uint64 {
 	h.text(v.Get("observedVersion").Text())
 	h.value(v.Get(schema.PlanMember), 2)
 	h.value(v.Get("error"), 1)
-	h.value(v.Get("blockers"), 1)
+	h.value(v.Get(schema.BlockersMember), 2)
 	return max(1, uint64(h))
 }
 

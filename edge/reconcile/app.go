@@ -22,9 +22,13 @@ type App struct {
 	Desired *shadow.Value       // as the cloud gave it
 	Want    *schema.Application // nil: nothing that could be run
 	Hash    string              // of what the instance runs with; another one means another instance
+	Content string              // of the same in Desired alone, whatever others add to it; "" when that is refused
+	Good    *schema.Application // committed before; nil: Content is it, or there is none
 	Fault   *Fault              // what is wrong with Desired
 	Held    bool                // because of it: nothing is started or replaced
 	LastOK  bool                // because of it: Want is what was applied before
+
+	back bool // LastOK, as Desired was tried and failed: Want is Good
 }
 
 // Prepare reads the desired sections of applications. Where one can't be read,
@@ -46,6 +50,7 @@ func Prepare(desired []state.Desired, memory map[string]Memory) (apps []App, gon
 	s := set(apps)
 	for i := range apps {
 		s.check(&apps[i])
+		apps[i].setBack(memory[apps[i].Name])
 	}
 	for i := range apps { // only now: which ones are refused must not hang on their order
 		apps[i].fallBack(memory[apps[i].Name])
@@ -65,11 +70,12 @@ func prepare(name string, d state.Desired, m Memory) App {
 		a.Desired = shadow.NewObject()
 		a.Want = &schema.Application{State: schema.StateStopped}
 		a.Want.Run.StopGrace = schema.Duration(workload.DefaultStopGrace)
+		a.Content = hashOf(a.Want)
 		return a
 	}
 	want, err := schema.ParseApplication(d.Value.AppendJSON(nil))
 	if err == nil {
-		a.Want = want
+		a.Want, a.Content = want, hashOf(want)
 		return a
 	}
 	a.refuse("invalid", err.Error())
@@ -83,7 +89,13 @@ func (a *App) refuse(code, message string) {
 
 // fallBack makes what was applied last wanted, where desired is refused.
 func (a *App) fallBack(m Memory) {
-	if !a.Held || a.LastOK || m.Applied.Desired == nil {
+	switch {
+	case !a.Held || a.LastOK:
+		return
+	case a.back:
+		a.Want, a.Held, a.LastOK = a.Good, false, true
+		return
+	case m.Applied.Desired == nil:
 		return
 	}
 	if want, err := schema.ParseApplication(m.Applied.Desired.AppendJSON(nil)); err == nil {
@@ -211,7 +223,7 @@ func union[T comparable](a, b []T) []T {
 // looked after is left out: changing that must not disturb it.
 func hashOf(want *schema.Application) string {
 	w := *want
-	w.State, w.DependsOn = "", nil
+	w.State, w.DependsOn, w.Update = "", nil, schema.Update{}
 	r := &w.Run
 	r.Restart, r.StopGrace, r.Health, r.Resources.Disk = schema.Restart{}, 0, nil, 0
 	if len(r.Env) == 0 { // to add nothing is as good as not to mention it

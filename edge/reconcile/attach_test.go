@@ -109,7 +109,7 @@ func TestAttach_AContainerWaitsForWhoIsAboutToJoin(t *testing.T) {
 	s.steps("start a")
 	s.in.Busy["a"] = s.prev.Steps[0]
 	s.want("web", webEnv).steps()
-	s.blocked("web", "[a]")
+	s.blocked("web", "first: a")
 	delete(s.in.Busy, "a")
 	s.steps("stop web")
 }

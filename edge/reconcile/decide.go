@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"fmt"
 	"time"
 
 	"gnomon/edge/workload"
@@ -30,6 +29,9 @@ func (p *planner) remember(a *App) {
 	}
 	if !busy && !st.State.Live() && a.Want != nil && a.Want.State == schema.StateRunning {
 		m = p.account(a, st, m).judged(a.Want.Run.Restart)
+	}
+	if !busy {
+		m = p.reject(a, st, m)
 	}
 	p.out.Memory[a.Name] = m
 }
@@ -118,7 +120,7 @@ func (p *planner) decide(a *App, st workload.Status, m Memory, v *View) Memory {
 			p.wake(p.in.Now.Add(time.Second))
 			return m
 		}
-		return p.applied(a, m.runs())
+		return p.runsRight(a, st, m, v)
 	case live && p.reloads(a, st, m):
 		return p.reload(a, m, v)
 	case live:
@@ -156,7 +158,9 @@ func (p *planner) stop(a *App, st workload.Status, m Memory, v *View) Memory {
 		return m
 	}
 	if first := p.attachedTo(a.Name); len(first) > 0 {
-		v.Blockers = append(v.Blockers, fmt.Sprintf("stopping what is attached first: %v", first))
+		for _, n := range first {
+			v.block(schema.BlockedAttached, n, "stopping what is attached first: "+n)
+		}
 		return m
 	}
 	m.Halted = st.Instance
@@ -175,8 +179,8 @@ func (p *planner) replace(a *App, st workload.Status, m Memory, v *View) Memory 
 	}
 	// What was asked to end already stays on its way out, and nothing joins it.
 	v.Phase = Running
-	if why := p.in.Holds.Updates; why != "" {
-		v.Blockers = append(v.Blockers, why)
+	if why := p.in.Holds.Updates; why != "" && !a.back {
+		v.block(schema.BlockedUpdates, "", why)
 		return m
 	}
 	if m.cannotStop() && !a.Held || p.ready(a, m, v) {
@@ -191,10 +195,13 @@ func (p *planner) start(a *App, m Memory, v *View) Memory {
 	switch {
 	case m.Done && m.Fault == nil:
 		v.Phase = Stopped
-		return p.applied(a, m)
+		if p.onTrial(a, m) {
+			return p.commit(a, m)
+		}
+		return p.tookEffect(a, m)
 	case m.Done:
 		v.Phase = Failed
-		return p.applied(a, m)
+		return p.tookEffect(a, m)
 	}
 	if !p.ready(a, m, v) {
 		return m
@@ -243,48 +250,63 @@ func (p *planner) ready(a *App, m Memory, v *View) bool {
 		return false
 	}
 	if m.Until.After(p.in.Now) {
-		v.Blockers = append(v.Blockers, "next try at "+m.Until.UTC().Format(time.RFC3339))
+		v.block(schema.BlockedBackoff, "", "next try at "+m.Until.UTC().Format(time.RFC3339)).Until = m.Until
 		if waiting == Pending {
 			v.Phase = Backoff
 		}
 		p.wake(m.Until)
 		return false
 	}
-	if v.Blockers = append(v.Blockers, p.blockers(a)...); len(v.Blockers) > 0 {
+	if !p.unblocked(a, v) {
 		return false
 	}
 	if c := a.Want.Component; c != "" && !p.in.Fetched[c] {
 		v.Phase = Fetching
+		v.block(schema.BlockedFetch, c, "fetching "+c)
 		p.step(Step{Kind: Fetch, App: a.Name, Hash: a.Hash, Component: c})
 		return false
 	}
 	return true
 }
 
-// blockers says what an application waits for.
-func (p *planner) blockers(a *App) (all []string) {
-	needs := a.Want.DependsOn
-	if a.Want.Mode == schema.ModeAttach {
-		if p.leaving[a.Want.AttachTo] && p.wanted[a.Want.AttachTo] != nil {
-			return []string{"waiting for " + a.Want.AttachTo + ": it is being replaced"}
+// unblocked tells whether all that an application waits for is there, and says
+// what isn't.
+func (p *planner) unblocked(a *App, v *View) bool {
+	already := len(v.Blockers)
+	if t := a.Want.AttachTo; a.Want.Mode == schema.ModeAttach {
+		switch {
+		case p.leaving[t] && p.wanted[t] != nil:
+			v.block(schema.BlockedTarget, t, "waiting for "+t+": it is being replaced")
+			return false
+		case p.wanted[t] == nil:
+			v.block(schema.BlockedTargetMissing, t, "target "+t+" missing: there is no such application on this node")
+		case p.observed[t].State != workload.Running || !p.joinable(t):
+			p.await(a, v, t, schema.BlockedTarget)
 		}
-		needs = append([]string{a.Want.AttachTo}, needs...)
 	}
-	for i, n := range needs {
-		attach := a.Want.Mode == schema.ModeAttach && i == 0
-		switch t := p.wanted[n]; {
-		case t == nil && attach:
-			all = append(all, fmt.Sprintf("target %s missing: there is no such application on this node", n))
-		case t == nil:
-			all = append(all, fmt.Sprintf("dependency %s missing: there is no such application on this node", n))
-		case p.observed[n].State == workload.Running && (!attach || p.joinable(n)):
-		case !attach && p.workDone(n):
+	for _, n := range a.Want.DependsOn {
+		switch {
+		case p.wanted[n] == nil:
+			v.block(schema.BlockedDependencyMissing, n, "dependency "+n+" missing: there is no such application on this node")
+		case p.serves(n), p.workDone(n):
 		default:
-			p.waits = append(p.waits, wait{a.Name, len(all), n})
-			all = append(all, "waiting for "+n)
+			p.await(a, v, n, schema.BlockedDependency)
 		}
 	}
-	return all
+	return len(v.Blockers) == already
+}
+
+// serves tells whether others can rely on an application: it runs, and is
+// healthy if it has a probe.
+func (p *planner) serves(name string) bool {
+	st := p.observed[name]
+	return st.State == workload.Running && p.health(p.wanted[name], st).good()
+}
+
+// await blocks an application until another has come further.
+func (p *planner) await(a *App, v *View, on, code string) {
+	p.waits = append(p.waits, wait{a.Name, len(v.Blockers), on})
+	v.block(code, on, "waiting for "+on)
 }
 
 // wait is a blocker that ends with the phase of another application.
@@ -297,11 +319,16 @@ type wait struct {
 // explain completes what is waited for, now that all is decided.
 func (p *planner) explain() {
 	for _, w := range p.waits {
-		why := string(p.out.Views[w.on].Phase)
-		if p.observed[w.on].State == workload.Running && !p.joinable(w.on) {
+		of := p.out.Views[w.on]
+		why := string(of.Phase)
+		if of.Phase == Running && !of.Health.good() {
+			why = "its health is " + string(of.Health.State)
+		}
+		b := &p.out.Views[w.app].Blockers[w.index]
+		if b.Code == schema.BlockedTarget && p.observed[w.on].State == workload.Running && !p.joinable(w.on) {
 			why = "it is no container yet"
 		}
-		p.out.Views[w.app].Blockers[w.index] += ": " + why
+		b.Message += ": " + why
 	}
 }
 

@@ -10,7 +10,10 @@
 //     the agent, the link or other applications;
 //   - a failure is remembered by the content that failed, not by its version, and
 //     costs the application itself a growing pause and nobody else anything;
-//   - a running instance is stopped for its replacement only once that can start;
+//   - a running instance is stopped for its replacement only once that can start,
+//     and for being unhealthy only if it is started again;
+//   - a run configuration that fails before it was committed gives way, where that
+//     is asked for, to the last one that was, and isn't tried again;
 //   - what desired says is mirrored in a report only once it is applied;
 //   - nothing is removed unless the cloud said that it is gone.
 //

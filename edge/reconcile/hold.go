@@ -1,6 +1,9 @@
 package reconcile
 
-import "gnomon/edge/workload"
+import (
+	"gnomon/edge/workload"
+	"gnomon/schema"
+)
 
 // Holds are what the node itself has against what is desired of it, such as an
 // alarm. They come and go without a change of desired.
@@ -17,7 +20,7 @@ func (p *planner) held(a *App, st workload.Status, m Memory, v *View) Memory {
 	} else {
 		v.Phase = Pending
 	}
-	v.Blockers = append(v.Blockers, p.in.Holds.Stop[a.Name])
+	v.block(schema.BlockedHeld, "", p.in.Holds.Stop[a.Name])
 	return m
 }
 

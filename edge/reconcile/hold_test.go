@@ -18,7 +18,7 @@ func TestMake_HeldIsStoppedAndNotStartedUntilReleased(t *testing.T) {
 	s.steps("stop web")
 	s.phase("web", Stopping)
 	s.ends("web", 137).steps()
-	if v := s.phase("web", Pending); !slices.Equal(v.Blockers, []string{overQuota}) || v.Fault != nil {
+	if v := s.phase("web", Pending); !slices.Equal(v.Blockers.Messages(), []string{overQuota}) || v.Fault != nil {
 		t.Errorf("%+v", v)
 	}
 	s.pass(time.Hour).steps()
@@ -65,7 +65,7 @@ func TestMake_DeferredUpdates(t *testing.T) {
 	s := running(t)
 	s.in.Holds = Holds{Updates: "updates are deferred: the disk is full"}
 	s.want("web", web2).steps()
-	if v := s.phase("web", Running); !slices.Equal(v.Blockers, []string{"updates are deferred: the disk is full"}) {
+	if v := s.phase("web", Running); !slices.Equal(v.Blockers.Messages(), []string{"updates are deferred: the disk is full"}) {
 		t.Errorf("%+v", v.Blockers)
 	}
 	s.want("new", program).steps("start new") // nothing of it runs yet

@@ -24,9 +24,15 @@ type Memory struct {
 	Retry    bool   // the next start is one of them
 	Seen     string // instance whose end is accounted for
 	Halted   string // instance that was ended on purpose
+	Sick     string // instance that was ended because it was unhealthy
 	Boot     string // of the node, when the instance was last seen alive
 	Exit     *Exit  // of the last instance that ended
 	Applied  Applied
+
+	Good      Applied  // the last one whose run configuration was committed
+	Committed string   // App.Content of it
+	Well      Well     // the instance that is watched until it is committed, or failures are forgotten
+	Rejected  Rejected // gave way to Good
 }
 
 // Applied is the last desired section that took effect.
@@ -41,6 +47,7 @@ type Fault struct {
 	Message   string    `json:"message"`
 	Retryable bool      `json:"retryable"` // it is tried again without a change of desired
 	At        time.Time `json:"at,omitzero"`
+	Step      StepKind  `json:"step,omitempty"` // that failed; "" when it is an instance that did
 }
 
 // Exit is how an instance ended.
@@ -57,9 +64,12 @@ const (
 	codeRemove = "remove-failed"
 )
 
+// codeLost is the fault of an instance of which it isn't known how it ended.
+const codeLost = "lost"
+
 // cannotStop tells that ending it was tried in vain, so that nobody waits for it.
 func (m Memory) cannotStop() bool {
-	return m.Fault != nil && (m.Fault.Code == codeStop || m.Fault.Code == codeRemove)
+	return m.Fault != nil && (m.Fault.Step == Stop || m.Fault.Step == Remove || m.Fault.Code == codeStop || m.Fault.Code == codeRemove)
 }
 
 // about returns the memory for a run configuration: failures of another one
@@ -68,7 +78,7 @@ func (m Memory) about(hash string) Memory {
 	if m.Hash == hash {
 		return m
 	}
-	m.Hash, m.Restarts = hash, 0
+	m.Hash, m.Restarts, m.Well = hash, 0, Well{}
 	return m.cleared()
 }
 
@@ -91,7 +101,12 @@ func (m Memory) cleared() Memory {
 func (m Memory) ended(st workload.Status, r schema.Restart, now time.Time) Memory {
 	m.Seen = st.Instance
 	m.Exit = exitOf(st)
+	sick := m.Sick != "" && m.Sick == st.Instance // it was asked to end
 	switch {
+	case sick && r.Policy == schema.RestartNever: // the policy has changed since
+		m.Done, m.DoneBy, m.Fault = true, r, m.illness(st, false, now)
+		return m
+	case sick:
 	case r.Policy != schema.RestartAlways && m.Exit.clean():
 		m.Done, m.DoneBy, m.Fault = true, r, nil
 		return m
@@ -99,18 +114,39 @@ func (m Memory) ended(st workload.Status, r schema.Restart, now time.Time) Memor
 		m.Done, m.DoneBy, m.Fault = true, r, fault(st, false, now)
 		return m
 	}
-	if !st.StartedAt.IsZero() && st.ExitedAt.Sub(st.StartedAt) >= r.BackoffReset.D() {
+	if !sick && !st.StartedAt.IsZero() && st.ExitedAt.Sub(st.StartedAt) >= r.BackoffReset.D() {
 		m.Attempts = 0
 	}
 	m.Attempts++
 	m.Retry = true
-	m.Fault = fault(st, true, now)
+	if sick {
+		m.Fault = m.illness(st, true, now)
+	} else {
+		m.Fault = fault(st, true, now)
+	}
 	if r.MaxRetries > 0 && m.Attempts > r.MaxRetries {
 		m.Done, m.DoneBy, m.Fault.Retryable, m.Fault.Code = true, r, false, "retries-exhausted"
 		return m
 	}
 	m.Until = now.Add(pause(m.Attempts, r.Backoff.D(), r.BackoffMax.D()))
 	return m
+}
+
+// restarts tells whether an instance that fails now would be started again.
+func (m Memory) restarts(r schema.Restart) bool {
+	return r.Policy != schema.RestartNever && (r.MaxRetries == 0 || m.Attempts < r.MaxRetries)
+}
+
+// illness is the fault of an instance that was ended because it was unhealthy.
+func (m Memory) illness(st workload.Status, retryable bool, now time.Time) *Fault {
+	f := Fault{Code: codeUnhealthy, Message: "it was ended as it was unhealthy"}
+	if m.Fault != nil && m.Fault.Code == codeUnhealthy {
+		f.Message = m.Fault.Message
+	}
+	if f.Retryable, f.At = retryable, st.ExitedAt; f.At.IsZero() {
+		f.At = now
+	}
+	return &f
 }
 
 // judged asks a changed restart policy whether an application that was not to be
@@ -120,7 +156,7 @@ func (m Memory) judged(r schema.Restart) Memory {
 		return m
 	}
 	switch {
-	case m.Exit.clean() && r.Policy != schema.RestartAlways:
+	case m.Exit.clean() && m.Sick != m.Seen && r.Policy != schema.RestartAlways:
 		m.Fault = nil
 	case r.Policy == schema.RestartNever, r.MaxRetries > 0 && m.Attempts > r.MaxRetries:
 	default: // at once: nothing failed since the change
@@ -159,7 +195,7 @@ func fault(st workload.Status, retryable bool, now time.Time) *Fault {
 	}
 	switch {
 	case st.State == workload.Failed:
-		f.Code, f.Message = "lost", clip(st.Error)
+		f.Code, f.Message = codeLost, clip(st.Error)
 	case st.OOM:
 		f.Code, f.Message = "out-of-memory", "ended after the kernel enforced run.resources.memory"
 	case st.Signal != "":
@@ -199,7 +235,7 @@ func (m Memory) FailedStep(s Step, f Fault, instance string, now time.Time) Memo
 		m.Seen = instance
 	}
 	m.Tries++
-	f.At = now
+	f.At, f.Step = now, s.Kind
 	switch s.Kind { // whatever it was, nothing but another try ends the instance
 	case Stop:
 		f.Code, f.Retryable = codeStop, true

@@ -21,6 +21,7 @@ type Input struct {
 	Fetched  map[string]bool   // components that are ready to run from
 	Busy     map[string]Step   // steps under way
 	Holds    Holds             // what the node itself has against it
+	Health   map[string]Health // what probes say, by instance; those nothing is said of are starting
 }
 
 // Plan is what to do now, what to say, and when to look again.
@@ -31,6 +32,8 @@ type Plan struct {
 	Memory map[string]Memory // replaces Input.Memory
 	Gone   []string          // deleted applications of which nothing is left
 	Wake   time.Time         // look again then, if nothing happens before; zero: no need
+
+	again bool // a run configuration was rejected, so that something else is wanted: see Decide
 }
 
 // StepKind is what a step does.
@@ -73,7 +76,8 @@ const (
 // View is what can be said of an application.
 type View struct {
 	Phase    Phase
-	Blockers []string // why it isn't where it shall be, for humans
+	Blockers schema.Blockers // why it isn't where it shall be, though nothing is wrong
+	Health   Health          // of the instance that runs, if it has a probe
 	Fault    *Fault
 	Observed uint64 // the desired version whose outcome this is
 	Status   workload.Status

@@ -201,7 +201,7 @@ func codeOf(f *Fault) string {
 // blocked checks that a blocker says text.
 func (s *scene) blocked(name, text string) {
 	s.t.Helper()
-	if all := s.prev.Views[name].Blockers; !strings.Contains(strings.Join(all, "\n"), text) {
+	if all := s.prev.Views[name].Blockers; !strings.Contains(strings.Join(all.Messages(), "\n"), text) {
 		s.t.Fatalf("%s: blockers %q don't mention %q", name, all, text)
 	}
 }

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"gnomon/edge/workload"
@@ -15,6 +16,7 @@ func (w *world) check() {
 		a := &w.in.Apps[i]
 		w.checkView(a)
 		w.checkAccount(a)
+		w.checkCommit(a)
 	}
 	for _, n := range w.plan.Cancel {
 		if w.in.Busy[n].Kind != Fetch {
@@ -85,10 +87,7 @@ func (w *world) checkSteps() {
 		case s.Kind == Stop:
 			w.checkStop(a, st, s)
 		case s.Kind == Reload:
-			if st.State != workload.Running || a.Held || a.Want.State != schema.StateRunning || s.Hash != a.Hash || w.leaving(st.Target) {
-				w.fail("%+v of %+v", s, st)
-			}
-			w.checkRight(a, st, s)
+			w.checkReload(a, st, s)
 		default:
 			w.fail("%+v, which is wanted", s)
 		}
@@ -136,16 +135,34 @@ func (w *world) right(a *App, st workload.Status) bool {
 }
 
 func (w *world) checkRight(a *App, st workload.Status, s Step) {
-	if w.right(a, st) && !w.leaving(st.Target) {
+	if w.right(a, st) && !w.leaving(st.Target) && !w.curable(a, st) {
 		w.fail("%+v, but it runs as it is wanted", s)
 	}
+}
+
+// ill tells whether what runs as it is wanted is found unhealthy.
+func (w *world) ill(a *App, st workload.Status) bool {
+	return a != nil && a.Want != nil && st.State == workload.Running && st.Hash == a.Hash && a.Want.Run.Health != nil &&
+		w.health[st.Instance].State == schema.HealthUnhealthy
+}
+
+// curable tells whether it would be started again, too.
+func (w *world) curable(a *App, st workload.Status) bool {
+	r := a.Want.Run.Restart
+	return w.ill(a, st) && r.Policy != schema.RestartNever && (r.MaxRetries == 0 || w.in.Memory[a.Name].about(a.Hash).Attempts < r.MaxRetries)
+}
+
+// serves tells whether others can rely on an application.
+func (w *world) serves(name string) bool {
+	a, st := w.wanted(name), w.inst[name]
+	return st.State == workload.Running && (a.Want == nil || a.Want.Run.Health == nil || w.health[st.Instance].State == schema.HealthHealthy)
 }
 
 // unblocked tells whether what an application needs is there.
 func (w *world) unblocked(a *App) bool {
 	for _, n := range a.Want.DependsOn {
 		m := w.plan.Memory[n]
-		if w.wanted(n) == nil || w.inst[n].State != workload.Running && !(m.Done && m.Fault == nil) {
+		if w.wanted(n) == nil || !w.serves(n) && !(m.Done && m.Fault == nil) {
 			return false
 		}
 	}
@@ -165,6 +182,8 @@ func (w *world) checkStart(a *App, st workload.Status, s Step) {
 	switch {
 	case st.State.Live() || !w.startable(a) || s.Hash != a.Hash || a.Want.State != schema.StateRunning:
 		w.fail("%+v can't start", s)
+	case !a.back && w.ledger.rejected[a.Name] == rejection{a.Version, s.Hash}:
+		w.fail("%+v was tried already", s)
 	case m.Done || m.Until.After(w.now) || m.Fault != nil && !m.Fault.Retryable:
 		w.fail("%+v too early: %+v", s, m)
 	case a.Want.Mode == schema.ModeAttach && s.TargetInstance != w.inst[a.Want.AttachTo].Instance:
@@ -186,6 +205,18 @@ func (w *world) checkStop(a *App, st workload.Status, s Step) {
 	}
 }
 
+// checkReload: what goes on is given nothing but other files.
+func (w *world) checkReload(a *App, st workload.Status, s Step) {
+	runs, _, _ := strings.Cut(st.Hash, reloadable)
+	if wanted, _, ok := strings.Cut(a.Hash, reloadable); !ok || runs != wanted || st.Hash == a.Hash || s.Hash != a.Hash || st.State != workload.Running {
+		w.fail("%+v of %s", s, st.Hash)
+	}
+	if !w.startable(a) || a.Want.State != schema.StateRunning || w.leaving(st.Target) || w.plan.Memory[a.Name].Until.After(w.now) {
+		w.fail("%+v too early", s)
+	}
+	w.checkRight(a, st, s)
+}
+
 func (w *world) checkView(a *App) {
 	v, ok := w.plan.Views[a.Name]
 	st, m, step := w.inst[a.Name], w.plan.Memory[a.Name], w.stepOf(a.Name)
@@ -202,7 +233,7 @@ func (w *world) checkView(a *App) {
 	if a.Fault != nil && v.Fault != a.Fault || v.Fault != nil && v.Observed != a.Version {
 		w.fail("%s: fault %+v, version %d", a.Name, v.Fault, v.Observed)
 	}
-	if m.Applied.Version > a.Version || a.Fault != nil && m.Applied != w.in.Memory[a.Name].Applied {
+	if m.Applied.Version > a.Version || a.Fault != nil && m.Applied != w.in.Memory[a.Name].Applied && (!a.back || m.Applied != m.Good) {
 		w.fail("%s: version %d applied of %d", a.Name, m.Applied.Version, a.Version)
 	}
 	if busy {
@@ -217,7 +248,7 @@ func (w *world) checkView(a *App) {
 			w.fail("%s: said to be %s, step %+v, status %+v", a.Name, phase, step, st)
 		}
 	}
-	if w.right(a, st) && !w.leaving(st.Target) && v.Phase != Running {
+	if w.right(a, st) && !w.leaving(st.Target) && v.Phase != Running && !w.curable(a, st) {
 		w.fail("%s: said to be %s", a.Name, v.Phase)
 	}
 }
@@ -246,6 +277,62 @@ func (w *world) checkAccount(a *App) {
 	if (w.ledger.asked[st.Instance] || seen && boot != w.boot || st.Hash != a.Hash) &&
 		(after.Attempts != before.Attempts || after.Done != before.Done) {
 		w.fail("%s: %s was ended, and counts as a failure: %+v, then %+v", a.Name, st.Instance, before, after)
+	}
+}
+
+// checkCommit: what is gone back to ran well for as long as it had to, and is what
+// is reported at the latest then.
+func (w *world) checkCommit(a *App) {
+	st, before, after := w.inst[a.Name], w.in.Memory[a.Name], w.plan.Memory[a.Name]
+	since := w.wellSince(a, st)
+	if after.Rejected.Content != "" && after.Good.Desired == nil {
+		w.fail("%s: rejected with nothing to go back to", a.Name)
+	}
+	if a.back && (!a.LastOK || a.Fault == nil || a.Fault.Code != codeRolledBack) {
+		w.fail("%s: rolled back without a word: %+v", a.Name, a)
+	}
+	if after.Good == before.Good {
+		return
+	}
+	ended := after.Done && after.Fault == nil
+	switch {
+	case a.LastOK || a.Held || after.Good.Version != a.Version || after.Applied != after.Good || after.Committed != a.Content:
+		w.fail("%s: committed %+v, wanted %+v", a.Name, after, a)
+	case !ended && (!w.right(a, st) || w.now.Sub(since) < a.Want.Update.Healthy.D()):
+		w.fail("%s: committed after %s: %+v", a.Name, w.now.Sub(since), a.Want)
+	}
+}
+
+// wellSince tells since when passes found an instance running as it is wanted and
+// healthy; now, if it isn't.
+func (w *world) wellSince(a *App, st workload.Status) time.Time {
+	if !w.right(a, st) || a.Want.Run.Health != nil && w.health[st.Instance].State != schema.HealthHealthy {
+		delete(w.ledger.well, st.Instance)
+		return w.now
+	}
+	if since, known := w.ledger.well[st.Instance]; known && !since.After(w.now) {
+		return since
+	}
+	w.ledger.well[st.Instance] = w.now
+	return w.now
+}
+
+// checkRejected: what is given up failed, and there is something to go back to.
+func (w *world) checkRejected(a *App) {
+	st, before, after := w.inst[a.Name], w.in.Memory[a.Name], w.plan.Memory[a.Name]
+	if after.Rejected == before.Rejected || after.Rejected.Content == "" {
+		return
+	}
+	w.note("%s: %s", a.Name, after.Rejected.Fault.Message)
+	w.ledger.rejected[a.Name] = rejection{a.Version, a.Hash}
+	failed := after.Fault != nil && (after.Fault.Step == Start || after.Fault.Step == "" || !after.Fault.Retryable)
+	switch {
+	case a.Good == nil || a.Content == after.Committed || a.Content != after.Rejected.Content || !a.Want.Update.Rollback:
+		w.fail("%s: rejected, but %+v", a.Name, a)
+	case !w.ill(a, st) && !failed:
+		w.fail("%s: rejected without a reason: %+v", a.Name, after)
+	case w.right(a, st) && !w.ill(a, st):
+		w.fail("%s: rejected while it runs well", a.Name)
 	}
 }
 
@@ -284,12 +371,13 @@ func (w *world) turn() (rest bool) {
 		}
 	}
 	w.begun()
+	news := w.probes()
 	next := w.now.Add(20 * time.Second)
 	if w.plan.Wake.After(next) {
 		next = w.plan.Wake
 	}
 	w.now = next
-	return !w.programs() && rest
+	return !w.programs() && !news && rest
 }
 
 // outlook is what becomes of an application in the end.
@@ -317,6 +405,12 @@ func (w *world) foresee(a *App, path ...*App) outlook {
 		return unsettled
 	}
 	out := runs
+	if a.Want.Run.Env["DOES"] == "sick" && a.Want.Run.Health != nil {
+		if st := w.inst[a.Name]; w.curable(a, st) || !w.ill(a, st) {
+			return unsettled
+		}
+		out = rests // it runs, and nobody relies on it
+	}
 	if a.Want.Run.Env["DOES"] == "unstartable" {
 		out = rests
 	}
@@ -342,7 +436,11 @@ func (w *world) foresee(a *App, path ...*App) outlook {
 
 func (w *world) checkSettled(a *App) (restless bool) {
 	v, st, m := w.plan.Views[a.Name], w.inst[a.Name], w.plan.Memory[a.Name]
-	switch of := w.foresee(a); {
+	of := w.foresee(a)
+	if w.mustGiveWay(a) {
+		w.fail("%s should have been rolled back: %+v\n%+v", a.Name, a.Want, v)
+	}
+	switch {
 	case of == unsettled:
 		return true
 	case of == runs:
@@ -357,8 +455,28 @@ func (w *world) checkSettled(a *App) (restless bool) {
 		if p := a.Want.Run.Restart; p.Policy == schema.RestartAlways && p.MaxRetries == 0 || v.Phase != Stopped && v.Phase != Failed {
 			w.fail("%s is done under %+v: %+v", a.Name, p, v)
 		}
+	case w.ill(a, st):
+		if v.Phase != Running || v.Fault == nil || v.Health.State != schema.HealthUnhealthy {
+			w.fail("%s is unhealthy: %+v", a.Name, v)
+		}
 	case !st.State.Live() && v.Phase != Failed && v.Phase != Pending:
 		w.fail("%s rests: %+v", a.Name, v)
+	}
+	return false
+}
+
+// mustGiveWay tells whether something was tried and failed that another could have
+// taken the place of.
+func (w *world) mustGiveWay(a *App) bool {
+	m := w.plan.Memory[a.Name]
+	if a.back || !a.canGiveWay() || a.Held || a.LastOK || a.Content == m.Committed || a.Want.Component == "missing@1" || !w.unblocked(a) {
+		return false
+	}
+	switch a.Want.Run.Env["DOES"] {
+	case "sick":
+		return a.Want.Run.Health != nil
+	case "crash", "unstartable":
+		return true
 	}
 	return false
 }

@@ -32,6 +32,7 @@ type world struct {
 	busy     map[string]Step
 	inst     map[string]workload.Status
 	specs    map[string]*schema.Application // by hash
+	health   map[string]Health              // by instance
 	log      []string
 
 	in     Input // of the last pass
@@ -44,16 +45,26 @@ type ledger struct {
 	asked   map[string]bool // to end
 	boots   map[string]int  // in which a pass saw it alive
 	counted map[string]bool // its end was accounted for
+
+	well     map[string]time.Time // since when passes found it well
+	rejected map[string]rejection // by application
+}
+
+// rejection is what must not be tried again while the same is desired.
+type rejection struct {
+	version uint64
+	hash    string
 }
 
 func newLedger() ledger {
-	return ledger{map[string]bool{}, map[string]int{}, map[string]bool{}}
+	return ledger{map[string]bool{}, map[string]int{}, map[string]bool{}, map[string]time.Time{}, map[string]rejection{}}
 }
 
 func newWorld(t *rapid.T) *world {
 	return &world{
 		t: t, now: noon, complete: true, desired: map[string]state.Desired{}, memory: map[string]Memory{}, fetched: map[string]bool{},
-		busy: map[string]Step{}, inst: map[string]workload.Status{}, specs: map[string]*schema.Application{}, ledger: newLedger(),
+		busy: map[string]Step{}, inst: map[string]workload.Status{}, specs: map[string]*schema.Application{},
+		health: map[string]Health{}, ledger: newLedger(),
 	}
 }
 
@@ -88,6 +99,38 @@ func (w *world) pass() {
 	for _, n := range slices.Sorted(maps.Keys(w.desired)) {
 		desired = append(desired, w.desired[n])
 	}
+	for rounds := 0; ; rounds++ {
+		w.round(desired)
+		if !w.plan.again {
+			break
+		}
+		for i := range w.in.Apps {
+			w.checkAccount(&w.in.Apps[i])
+			w.checkRejected(&w.in.Apps[i])
+		}
+		if w.memory = w.plan.Memory; rounds > len(names) {
+			w.fail("rejects without end")
+		}
+	}
+	w.note("%s pass: %v cancel %v gone %v", w.now.Format(time.TimeOnly), stepNames(w.plan), w.plan.Cancel, w.plan.Gone)
+	w.check()
+	w.memory = w.plan.Memory
+	for _, n := range w.plan.Cancel {
+		delete(w.busy, n)
+	}
+	for _, s := range w.plan.Steps {
+		w.busy[s.App] = s
+		if st := w.inst[s.App]; s.Kind == Stop && !w.ill(w.wanted(s.App), st) {
+			w.ledger.asked[st.Instance] = true
+		}
+	}
+	for _, n := range w.plan.Gone {
+		delete(w.desired, n)
+	}
+}
+
+// round prepares and plans once.
+func (w *world) round(desired []state.Desired) {
 	apps, gone := Prepare(desired, w.memory)
 	again, _ := Prepare(desired, w.memory)
 	if !reflect.DeepEqual(apps, again) {
@@ -98,7 +141,7 @@ func (w *world) pass() {
 	}
 	w.in = Input{
 		Now: w.now, Boot: fmt.Sprint("boot-", w.boot), Complete: w.complete, Apps: apps, Gone: gone,
-		Observed: w.observed(), Memory: w.memory, Fetched: maps.Clone(w.fetched), Busy: maps.Clone(w.busy),
+		Observed: w.observed(), Memory: w.memory, Fetched: maps.Clone(w.fetched), Busy: maps.Clone(w.busy), Health: maps.Clone(w.health),
 	}
 	before := deepCopy(w.in)
 	w.plan = Make(w.in)
@@ -108,26 +151,11 @@ func (w *world) pass() {
 	if !reflect.DeepEqual(before, w.in) {
 		w.fail("the input was changed:\n%+v\n%+v", before, w.in)
 	}
-	w.note("%s pass: %v cancel %v gone %v", w.now.Format(time.TimeOnly), stepNames(w.plan), w.plan.Cancel, w.plan.Gone)
-	w.check()
-	w.memory = w.plan.Memory
-	for _, n := range w.plan.Cancel {
-		delete(w.busy, n)
-	}
-	for _, s := range w.plan.Steps {
-		w.busy[s.App] = s
-		if s.Kind == Stop {
-			w.ledger.asked[w.inst[s.App].Instance] = true
-		}
-	}
-	for _, n := range w.plan.Gone {
-		delete(w.desired, n)
-	}
 }
 
 // edit makes up what is wanted of an application. What its program does is told
-// by the variable DOES: run, job (ends well after a second), crash (badly) or
-// unstartable.
+// by the variable DOES: run, job (ends well after a second), crash (badly), sick
+// (its probe fails after a second) or unstartable.
 func (w *world) edit() {
 	name := pick(w, "name", names...)
 	w.count++
@@ -162,11 +190,15 @@ func (w *world) document() string {
 			needs = append(needs, `"`+n+`"`)
 		}
 	}
-	does := pick(w, "does", "run", "run", "run", "run", "run", "run", "run", "job", "crash", "unstartable")
+	does := pick(w, "does", "run", "run", "run", "run", "run", "run", "run", "job", "crash", "sick", "unstartable")
 	run := `"env":{"DOES":"` + does + `","X":"` + pick(w, "env", "1", "2") + `"},"restart":{"policy":"` +
 		pick(w, "policy", "always", "always", "on-failure", "never") + `","maxRetries":` + pick(w, "retries", "0", "0", "2") +
 		`,"backoff":"` + pick(w, "backoff", "1s", "20s") + `"}`
-	rest := `,"state":"` + pick(w, "state", "running", "running", "running", "running", "running", "stopped") + `","dependsOn":[` + strings.Join(needs, ",") + `]`
+	if w.chance(40, "probed") {
+		run += `,"health":{"tcp":{"port":1}}`
+	}
+	rest := `,"state":"` + pick(w, "state", "running", "running", "running", "running", "running", "stopped") + `","dependsOn":[` + strings.Join(needs, ",") + `]` +
+		pick(w, "update", "", `,"update":{"healthy":"1m"}`, `,"update":{"rollback":true}`, `,"update":{"rollback":true}`)
 	component := pick(w, "component", "c@1", "c@1", "c@2", "c@2", "missing@1")
 	run += `,"reload":"` + pick(w, "reload", "", "", "SIGHUP") + `","files":[{"path":"/f","content":"` + pick(w, "content", "", "1", "2") + `"}]`
 	host := `"hostname":"` + pick(w, "hostname", "", "", "", "h1", "h2") + `",`
@@ -263,6 +295,7 @@ func (w *world) reload(s Step) {
 	runs, wanted := *w.specs[st.Hash], *w.specs[s.Hash]
 	for _, spec := range []*schema.Application{&runs, &wanted} {
 		spec.Run.Files, spec.Run.Reload, spec.Run.Restart, spec.DependsOn, spec.State = nil, "", schema.Restart{}, nil, ""
+		spec.Run.Health, spec.Update = nil, schema.Update{}
 	}
 	if !reflect.DeepEqual(runs, wanted) {
 		w.fail("%s is reloaded, though more is another than its files:\n%+v\n%+v", s.App, runs, wanted)
@@ -341,7 +374,7 @@ func (w *world) restart() {
 			w.create(s, pick(w, "start went on", workload.Starting, workload.Running, workload.Failed))
 		}
 	}
-	w.busy, w.fetched = map[string]Step{}, map[string]bool{}
+	w.busy, w.fetched, w.health = map[string]Step{}, map[string]bool{}, map[string]Health{}
 	if w.chance(20, "memory lost") {
 		w.note("memory lost")
 		w.memory, w.ledger = map[string]Memory{}, newLedger()
@@ -370,6 +403,42 @@ func (w *world) begun() {
 			w.inst[st.Name] = st
 		}
 	}
+}
+
+// probe finds something, be it right or wrong.
+func (w *world) probe() {
+	if all := w.live(); len(all) > 0 {
+		n := pick(w, "who", all...)
+		state := pick(w, "found", schema.HealthHealthy, schema.HealthUnhealthy, schema.HealthStarting)
+		w.note("%s is found %s", n, state)
+		w.found(w.inst[n].Instance, state)
+	}
+}
+
+func (w *world) found(instance string, state schema.HealthState) {
+	if w.health[instance].State != state {
+		w.health[instance] = Health{State: state, Since: w.now}
+	}
+}
+
+// probes find what is so; with news there was something to find, or will be.
+func (w *world) probes() (news bool) {
+	before := maps.Clone(w.health)
+	for _, st := range w.observed() {
+		if st.State != workload.Running {
+			continue
+		}
+		if w.now.Sub(st.StartedAt).Abs() < time.Second {
+			news = true
+			continue
+		}
+		if w.specs[st.Hash].Run.Env["DOES"] == "sick" {
+			w.found(st.Instance, schema.HealthUnhealthy)
+		} else {
+			w.found(st.Instance, schema.HealthHealthy)
+		}
+	}
+	return news || !maps.Equal(before, w.health)
 }
 
 // programs do what they do.
@@ -402,7 +471,7 @@ func (w *world) pause() {
 }
 
 func (w *world) misfortune() {
-	switch rapid.IntRange(0, 29).Draw(w.t, "event") {
+	switch rapid.IntRange(0, 31).Draw(w.t, "event") {
 	case 0, 1, 2, 3, 4, 5:
 		w.edit()
 	case 6, 7:
@@ -417,6 +486,9 @@ func (w *world) misfortune() {
 		w.forget()
 	case 13:
 		w.programs()
+		w.probes()
+	case 17, 18:
+		w.probe()
 	case 14:
 		w.begun()
 	case 15, 16: // edits of what has come to rest are a case of their own

@@ -100,17 +100,18 @@ func (o *options) openAny(c *cobra.Command, args []string) (*session, client.Ref
 }
 
 type explanation struct {
-	Change          *story        `json:"change"`
-	Position        string        `json:"position"`
-	Converged       bool          `json:"converged"`
-	Phase           string        `json:"phase"`
-	DesiredVersion  uint64        `json:"desiredVersion"`
-	ObservedVersion uint64        `json:"observedVersion"`
-	Pending         []pendingPath `json:"pending"`
-	Blockers        []string      `json:"blockers"`
-	Error           *schema.Fault `json:"error"`
-	Summary         string        `json:"summary"`
-	Next            string        `json:"next"`
+	Change          *story          `json:"change"`
+	Position        string          `json:"position"`
+	Converged       bool            `json:"converged"`
+	Phase           string          `json:"phase"`
+	DesiredVersion  uint64          `json:"desiredVersion"`
+	ObservedVersion uint64          `json:"observedVersion"`
+	Pending         []pendingPath   `json:"pending"`
+	Health          string          `json:"health"`
+	Blockers        schema.Blockers `json:"blockers"`
+	Error           *schema.Fault   `json:"error"`
+	Summary         string          `json:"summary"`
+	Next            string          `json:"next"`
 }
 
 type pendingPath struct {
@@ -148,8 +149,11 @@ func (e *explanation) print(w io.Writer, ref client.Ref) {
 	if e.Error != nil && e.Error.At != "" {
 		fmt.Fprintf(w, "  error     %s, at %s\n", e.Error.Code, e.Error.At)
 	}
+	if e.Health != "" {
+		fmt.Fprintf(w, "  health    %s\n", e.Health)
+	}
 	for _, b := range e.Blockers {
-		fmt.Fprintf(w, "  blocker   %s\n", b)
+		fmt.Fprintf(w, "  blocker   %s (%s)\n", b, b.Code)
 	}
 	for _, p := range e.Pending {
 		fmt.Fprintf(w, "  pending   %s = %s, since %s\n", p.Path, p.Value, p.Since.Local().Format("2006-01-02 15:04:05"))

@@ -19,6 +19,7 @@ import (
 	"gnomon/edge/collect/dlt698"
 	"gnomon/edge/collect/modbus"
 	"gnomon/edge/health"
+	"gnomon/edge/health/probe"
 	"gnomon/edge/link"
 	"gnomon/edge/override"
 	"gnomon/edge/reconcile/loop"
@@ -38,6 +39,7 @@ type agent struct {
 	link      *link.Link
 	overrides *override.Layer
 	workloads *executor.Executor
+	probes    *probe.Prober
 	policies  *collect.Engine
 	health    *health.Monitor
 	upgrade   *upgrade.Upgrade
@@ -81,6 +83,7 @@ func (a *agent) assemble() error {
 	}); err != nil {
 		return err
 	}
+	a.probes = probe.New(probe.Config{Log: a.log})
 	a.policies = collect.New(collect.Config{Drivers: drivers(), Log: a.log})
 	if a.health, err = a.watch(); err != nil {
 		return err
@@ -91,7 +94,7 @@ func (a *agent) assemble() error {
 	})
 	a.loop = loop.New(loop.Config{
 		Node: a.node, Shadows: a.overrides, Workloads: a.workloads, Components: components,
-		Policies: a.policies, Memory: a.state, Upgrade: a.upgrade, Disk: a.state.Health, Health: a.health, Log: a.log,
+		Probes: a.probes, Policies: a.policies, Memory: a.state, Upgrade: a.upgrade, Disk: a.state.Health, Health: a.health, Log: a.log,
 	})
 	return nil
 }
@@ -137,6 +140,7 @@ func (a *agent) run(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return serve(gctx, socket, a.status) })
 	g.Go(func() error { return a.workloads.Run(gctx) })
+	g.Go(func() error { return a.probes.Run(gctx) })
 	g.Go(func() error { return a.policies.Run(gctx) })
 	g.Go(func() error { return a.link.Run(gctx) })
 	g.Go(func() error { return a.overrides.Run(gctx) })

@@ -221,3 +221,81 @@ func TestLoop_IdleIsSilent(t *testing.T) {
 		w.says("", map[string]string{"node.site": `"s1"`, "node.observedVersion": "1"})
 	})
 }
+
+// What is probed as unhealthy is started again; who depends on it waits for it to
+// be healthy.
+func TestLoop_Health(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.boot()
+		defer w.shutdown()
+		w.want("app:db", 1, `{"component":"db@1","run":{"health":{"tcp":{"port":5432},"startPeriod":"5s"}}}`)
+		w.want("app:web", 1, `{"component":"web@1","dependsOn":["db"]}`)
+		w.says("app:db", map[string]string{"phase": `"running"`, "health": `"starting"`})
+		w.says("app:web", map[string]string{"phase": `"pending"`,
+			"blockers": `[{"code":"waiting-for-dependency","message":"waiting for db: its health is starting","on":"db"}]`})
+		w.ports.set("127.0.0.1:5432", true)
+		time.Sleep(1500 * time.Millisecond)
+		w.says("app:db", map[string]string{"health": `"healthy"`})
+		w.says("app:web", map[string]string{"phase": `"running"`, "blockers": ""})
+		w.runner.took()
+		w.ports.set("127.0.0.1:5432", false)
+		time.Sleep(20 * time.Second)
+		w.says("app:db", map[string]string{"health": `"healthy"`})
+		time.Sleep(time.Second)
+		if got := w.runner.took(); got != "stop:db" {
+			t.Errorf("it did %s", got)
+		}
+		w.says("app:db", map[string]string{"phase": `"backoff"`, "health": "", "error.code": `"unhealthy"`,
+			"error.message": `"its probe failed 3 times in a row: connection refused"`})
+		w.ports.set("127.0.0.1:5432", true)
+		time.Sleep(1500 * time.Millisecond)
+		w.says("app:db", map[string]string{"phase": `"running"`, "health": `"healthy"`, "error": "", "restarts": "1"})
+		w.says("app:web", map[string]string{"phase": `"running"`, "restarts": "0"})
+	})
+}
+
+// A configuration that fails before it is committed gives way to the one before,
+// and isn't tried again, not even by the next agent.
+func TestLoop_RollsBack(t *testing.T) {
+	const careful = `,"run":{"health":{"tcp":{"port":80},"startPeriod":"5s"}},"update":{"rollback":true,"healthy":"20s"}}`
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.boot()
+		w.ports.set("127.0.0.1:80", true)
+		w.want("app:web", 1, `{"component":"web@1"`+careful)
+		w.says("app:web", map[string]string{"phase": `"running"`, "observedVersion": "0", "component": ""})
+		time.Sleep(21 * time.Second)
+		w.says("app:web", map[string]string{"phase": `"running"`, "observedVersion": "1", "component": `"web@1"`, "blockers": ""})
+		w.runner.took()
+		w.ports.set("127.0.0.1:80", false)
+		w.want("app:web", 2, `{"component":"web@2"`+careful)
+		if got := w.runner.took(); got != "resolve:web@2 stop:web start:web" {
+			t.Errorf("it did %s", got)
+		}
+		w.says("app:web", map[string]string{"phase": `"running"`, "observedVersion": "1", "component": `"web@1"`, "error": "", "pid": "102"})
+		if all := w.told.components(); !slices.Equal(all, []string{"web@1", "web@2"}) {
+			t.Errorf("%q may be run from", all)
+		}
+		time.Sleep(30 * time.Second) // three failures after the start period
+		if got := w.runner.took(); got != "stop:web start:web" {
+			t.Errorf("it did %s", got)
+		}
+		rolledBack := map[string]string{"phase": `"running"`, "observedVersion": "2", "component": `"web@1"`, "pid": "103",
+			"error.code": `"rolled-back"`, "error.retryable": "false",
+			"error.message": `"version 2 gave way to version 1: unhealthy: its probe failed 3 times in a row: connection refused"`}
+		w.says("app:web", rolledBack)
+		w.shutdown()
+		w.ports.set("127.0.0.1:80", true)
+		w.boot()
+		defer w.shutdown()
+		time.Sleep(time.Hour)
+		if got := w.runner.took(); got != "" {
+			t.Errorf("the next agent did %s", got)
+		}
+		w.says("app:web", rolledBack)
+		w.want("app:web", 3, `{"component":"web@3"`+careful)
+		time.Sleep(30 * time.Second)
+		w.says("app:web", map[string]string{"phase": `"running"`, "observedVersion": "3", "component": `"web@3"`, "error": ""})
+	})
+}

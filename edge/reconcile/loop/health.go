@@ -27,7 +27,7 @@ type Wanted struct {
 	Node       *schema.Node // as it is desired; the one before if that is invalid
 	Apps       []reconcile.App
 	Observed   []workload.Status
-	Components []string // references of what is wanted, was applied last, or is being made ready
+	Components []string // references of what is or may be run from: what is wanted, was applied or committed last, or is being made ready
 	Policies   []string // names of the policies that are wanted
 }
 
@@ -60,7 +60,7 @@ func (l *Loop) look(desired []state.Desired, apps []reconcile.App, observed []wo
 			l.node = n
 		}
 	}
-	w := Wanted{Node: l.node, Apps: apps, Observed: observed, Components: l.components(apps)}
+	w := Wanted{Node: l.node, Apps: apps, Observed: observed, Components: l.components(apps, observed)}
 	for _, d := range desired {
 		if kind, name := schema.KindOf(d.Name); kind == schema.KindPolicy && !d.Deleted {
 			w.Policies = append(w.Policies, name)
@@ -70,9 +70,10 @@ func (l *Loop) look(desired []state.Desired, apps []reconcile.App, observed []wo
 }
 
 // components lists the references that may be needed without the cloud: what is
-// desired, even of what is stopped, what was applied last, and what is under way.
-func (l *Loop) components(apps []reconcile.App) []string {
-	var all []string
+// desired, even of what is stopped, what was applied and committed last, what
+// runs, and what is under way.
+func (l *Loop) components(apps []reconcile.App, observed []workload.Status) []string {
+	all := reconcile.Components(apps, observed)
 	add := func(reference string) {
 		if reference != "" {
 			all = append(all, reference)
@@ -81,9 +82,6 @@ func (l *Loop) components(apps []reconcile.App) []string {
 	for i := range apps {
 		a := &apps[i]
 		add(a.Desired.Get("component").Text())
-		if a.Want != nil {
-			add(a.Want.Component)
-		}
 		add(l.memory[a.Name].Applied.Desired.Get("component").Text())
 	}
 	for _, u := range l.busy {

@@ -3,11 +3,13 @@ package loop
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
 	"gnomon/edge/artifact"
 	"gnomon/edge/collect"
+	"gnomon/edge/health/probe"
 	"gnomon/edge/reconcile"
 	"gnomon/edge/state"
 	"gnomon/edge/workload"
@@ -46,6 +48,15 @@ type Policies interface {
 	Changed() <-chan struct{}
 }
 
+// Probes tells how instances are.
+type Probes interface {
+	// Watch sets what is probed, from now on and instead of what was before.
+	Watch([]probe.Target)
+	// Health returns what is known, by instance.
+	Health() map[string]reconcile.Health
+	Changes() <-chan struct{}
+}
+
 // Memory keeps what must survive a restart.
 type Memory interface {
 	Put(records ...state.Record) error
@@ -80,6 +91,7 @@ type Config struct {
 	Shadows    Shadows
 	Workloads  Workloads
 	Components Components
+	Probes     Probes
 	Policies   Policies
 	Memory     Memory
 
@@ -174,6 +186,8 @@ func (l *Loop) Run(ctx context.Context) error {
 			full = true
 		case <-l.cfg.Health.Changed():
 			full = true
+		case <-l.cfg.Probes.Changes():
+			full = true
 		case <-timer.C:
 			full = true
 		case <-upgraded:
@@ -200,9 +214,10 @@ func (l *Loop) pass(ctx context.Context) {
 		return
 	}
 	apps, gone := reconcile.Prepare(desired, l.memory)
-	plan := reconcile.Make(reconcile.Input{
+	l.cfg.Probes.Watch(targets(apps, observed))
+	apps, plan := reconcile.Decide(desired, reconcile.Input{
 		Now: now, Boot: l.cfg.Node.Boot, Complete: complete, Apps: apps, Gone: gone, Observed: observed,
-		Memory: l.memory, Fetched: l.ready(), Busy: l.steps(), Holds: l.look(desired, apps, observed),
+		Memory: l.memory, Fetched: l.ready(), Busy: l.steps(), Holds: l.look(desired, apps, observed), Health: l.cfg.Probes.Health(),
 	})
 	l.memory = plan.Memory
 	if !plan.Wake.IsZero() {
@@ -216,6 +231,9 @@ func (l *Loop) pass(ctx context.Context) {
 		byName[apps[i].Name] = &apps[i]
 	}
 	l.planned(desired, now)
+	if slices.ContainsFunc(plan.Steps, func(s reconcile.Step) bool { return s.Kind == reconcile.Stop }) {
+		l.save() // why it is stopped must be known when its end is found
+	}
 	for _, s := range plan.Steps {
 		l.begin(ctx, s, byName[s.App])
 	}

@@ -3,8 +3,10 @@ package loop
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +18,8 @@ import (
 
 	"gnomon/edge/artifact"
 	"gnomon/edge/collect"
+	"gnomon/edge/health/probe"
+	"gnomon/edge/reconcile"
 	"gnomon/edge/state"
 	"gnomon/edge/workload"
 	"gnomon/schema"
@@ -39,8 +43,11 @@ type world struct {
 	disk     *disk
 	cloud    *cloud
 	runner   *runner
+	probes   *probe.Prober
+	ports    *ports
 	policies *collect.Engine
 	meter    *meter
+	told     watcher
 	stop     context.CancelFunc
 	ended    chan error
 	loop     *Loop
@@ -52,19 +59,22 @@ func newWorld(t *testing.T) *world {
 		cloud:  &cloud{desired: map[string]state.Desired{}, reported: map[string]*shadow.Value{}, changed: make(chan struct{}, 1), complete: true},
 		runner: &runner{live: map[string]workload.Status{}, refuse: map[string]error{}, changes: make(chan struct{}, 1)},
 		meter:  &meter{value: 1},
+		ports:  &ports{open: map[string]bool{}},
 	}
 }
 
 // boot starts an agent; shutdown ends it.
 func (w *world) boot() {
 	w.policies = collect.New(collect.Config{Drivers: map[schema.SourceKind]collect.Driver{schema.SourceModbusTCP: w.meter}})
+	w.probes = probe.New(probe.Config{Dial: w.ports.dial})
 	w.loop = New(Config{
 		Node: Node{Agent: "1.0", Boot: "b1", BootEpoch: 7}, Shadows: w.cloud, Workloads: w.runner, Components: w.runner,
-		Policies: w.policies, Memory: w.disk, Disk: w.disk.Health,
+		Probes: w.probes, Policies: w.policies, Memory: w.disk, Disk: w.disk.Health, Health: &w.told,
 	})
 	ctx, stop := context.WithCancel(w.t.Context())
-	w.stop, w.ended = stop, make(chan error, 2)
+	w.stop, w.ended = stop, make(chan error, 3)
 	go func() { w.ended <- w.loop.Run(ctx) }()
+	go func() { w.ended <- w.probes.Run(ctx) }()
 	go func() { w.ended <- w.policies.Run(ctx) }()
 	synctest.Wait()
 }
@@ -72,7 +82,7 @@ func (w *world) boot() {
 func (w *world) shutdown() {
 	w.t.Helper()
 	w.stop()
-	for range 2 {
+	for range 3 {
 		if err := <-w.ended; err != nil {
 			w.t.Error(err)
 		}
@@ -145,6 +155,48 @@ func (d *disk) All(state.Kind) (map[string][]byte, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return maps.Clone(d.records), nil
+}
+
+// watcher hears what passes know, and has nothing against it.
+type watcher struct {
+	healthy
+	mu   sync.Mutex
+	last Wanted
+}
+
+func (w *watcher) Wanted(last Wanted) reconcile.Holds {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.last = last
+	return reconcile.Holds{}
+}
+
+func (w *watcher) components() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.last.Components
+}
+
+// ports are what probes find on the node.
+type ports struct {
+	mu   sync.Mutex
+	open map[string]bool // by address
+}
+
+func (p *ports) set(address string, open bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open[address] = open
+}
+
+func (p *ports) dial(_ context.Context, _, address string) (net.Conn, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.open[address] {
+		return nil, errors.New("connection refused")
+	}
+	here, there := net.Pipe()
+	return here, there.Close()
 }
 
 // cloud is the shadows of the node.

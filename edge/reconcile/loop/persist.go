@@ -2,6 +2,7 @@ package loop
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 
@@ -16,21 +17,31 @@ import (
 type record struct {
 	reconcile.Memory
 	Applied appliedRecord
-	Plan    schema.Plan `json:",omitzero"`
+	Good    appliedRecord `json:",omitzero"`
+	Plan    schema.Plan   `json:",omitzero"`
 }
 
 type appliedRecord struct {
 	Version uint64          `json:"version"`
 	Desired json.RawMessage `json:"desired,omitempty"`
+	Same    bool            `json:"same,omitempty"` // Good: it is what is applied
 }
 
 var limits = shadow.Limits{StateBytes: 4 << 20, Depth: shadow.MaxDepth, BodyBytes: 4 << 20}
 
 func encode(m reconcile.Memory, p schema.Plan) (string, error) {
 	r := record{Memory: m, Applied: appliedRecord{Version: m.Applied.Version}, Plan: p}
-	r.Memory.Applied = reconcile.Applied{}
+	r.Memory.Applied, r.Memory.Good = reconcile.Applied{}, reconcile.Applied{}
 	if m.Applied.Desired != nil {
 		r.Applied.Desired = m.Applied.Desired.AppendJSON(nil)
+	}
+	r.Good.Version = m.Good.Version
+	switch {
+	case m.Good.Desired == nil:
+	case m.Good == m.Applied:
+		r.Good.Same = true
+	default:
+		r.Good.Desired = m.Good.Desired.AppendJSON(nil)
 	}
 	text, err := json.Marshal(r)
 	return string(text), err
@@ -42,15 +53,24 @@ func decode(text []byte) (reconcile.Memory, schema.Plan, error) {
 		return reconcile.Memory{}, schema.Plan{}, err
 	}
 	m := r.Memory
-	m.Applied.Version = r.Applied.Version
-	if len(r.Applied.Desired) > 0 {
-		v, err := shadow.Parse(r.Applied.Desired, limits)
-		if err != nil {
-			return reconcile.Memory{}, schema.Plan{}, err
-		}
-		m.Applied.Desired = v
+	var err, goodErr error
+	m.Applied, err = r.Applied.parse()
+	m.Good, goodErr = r.Good.parse()
+	if r.Good.Same {
+		m.Good = m.Applied
+	}
+	if err := errors.Join(err, goodErr); err != nil {
+		return reconcile.Memory{}, schema.Plan{}, err
 	}
 	return m, r.Plan, nil
+}
+
+func (r appliedRecord) parse() (a reconcile.Applied, err error) {
+	a.Version = r.Version
+	if len(r.Desired) > 0 {
+		a.Desired, err = shadow.Parse(r.Desired, limits)
+	}
+	return a, err
 }
 
 // load reads what an earlier agent remembered. What can't be read is forgotten:

@@ -40,7 +40,8 @@ func appReport(v reconcile.View, p schema.Plan, more ...shadow.Member) *shadow.V
 		{Key: "observedVersion", Value: shadow.Uint(v.Observed)},
 		{Key: "restarts", Value: shadow.Int(int64(v.Memory.Restarts))},
 		{Key: "error", Value: faultValue(v.Fault)},
-		{Key: "blockers", Value: texts(v.Blockers)},
+		{Key: schema.BlockersMember, Value: v.Blockers.Value()},
+		{Key: "health", Value: textOrNone(string(v.Health.State))},
 		{Key: "attempts", Value: attempts(v)},
 		{Key: "exit", Value: exitValue(v.Memory.Exit)},
 		{Key: schema.PlanMember, Value: p.Value()},
@@ -104,6 +105,13 @@ func texts(all []string) *shadow.Value {
 		values[i] = shadow.Text(s)
 	}
 	return shadow.NewArray(values...)
+}
+
+func textOrNone(s string) *shadow.Value {
+	if s == "" {
+		return nil
+	}
+	return shadow.Text(s)
 }
 
 func instant(t time.Time) *shadow.Value {

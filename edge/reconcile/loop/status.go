@@ -45,7 +45,8 @@ type Application struct {
 	DesiredVersion  uint64           `json:"desiredVersion"`
 	ObservedVersion uint64           `json:"observedVersion"`
 	Plan            schema.Plan      `json:"plan,omitzero"` // of the desired version
-	Blockers        []string         `json:"blockers,omitempty"`
+	Health          reconcile.Health `json:"health,omitzero"`
+	Blockers        schema.Blockers  `json:"blockers,omitempty"`
 	Error           *reconcile.Fault `json:"error,omitempty"`
 	Exit            *reconcile.Exit  `json:"exit,omitempty"`
 }
@@ -75,7 +76,7 @@ func applicationOf(a *reconcile.App, v reconcile.View, p schema.Plan) Applicatio
 	s := Application{
 		Name: a.Name, Phase: string(v.Phase), Restarts: v.Memory.Restarts,
 		DesiredVersion: a.Version, ObservedVersion: v.Observed,
-		Plan: p, Blockers: v.Blockers, Error: v.Fault, Exit: v.Memory.Exit,
+		Plan: p, Health: v.Health, Blockers: v.Blockers, Error: v.Fault, Exit: v.Memory.Exit,
 	}
 	if a.Want != nil {
 		s.Mode, s.Component = string(a.Want.Mode), a.Want.Component
@@ -91,7 +92,7 @@ func (a Application) Why() string {
 	if a.Error != nil {
 		return a.Error.Message
 	}
-	return strings.Join(a.Blockers, "; ")
+	return strings.Join(a.Blockers.Messages(), "; ")
 }
 
 // Why says what keeps a policy from reading everything, "" if nothing does.

@@ -155,17 +155,20 @@ func (l *Loop) steps() map[string]reconcile.Step {
 	return out
 }
 
-// forgetComponents drops what no application wants any more, so that it is
+// forgetComponents drops what no application shall run from now, so that it is
 // looked up anew when one does.
 func (l *Loop) forgetComponents(apps []reconcile.App) {
-	wanted := make(map[string]bool, len(apps))
+	near := make(map[string]bool, len(apps))
 	for i := range apps {
-		if w := apps[i].Want; w != nil && w.State == schema.StateRunning {
-			wanted[w.Component] = true
+		if a := &apps[i]; a.Want != nil && a.Want.State == schema.StateRunning {
+			near[a.Want.Component] = true
+			if a.Good != nil {
+				near[a.Good.Component] = true
+			}
 		}
 	}
 	for reference := range l.fetched {
-		if !wanted[reference] {
+		if !near[reference] {
 			delete(l.fetched, reference)
 		}
 	}

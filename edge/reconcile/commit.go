@@ -1,0 +1,145 @@
+package reconcile
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"gnomon/edge/state"
+	"gnomon/edge/workload"
+	"gnomon/schema"
+)
+
+// Well is an instance that runs, and is healthy if it has a probe.
+type Well struct {
+	Instance string    `json:"instance,omitempty"`
+	Since    time.Time `json:"since,omitzero"`
+}
+
+// Rejected is a run configuration that failed before it was committed and gave
+// way to the last one that was. It isn't tried again until desired changes.
+type Rejected struct {
+	Content string `json:"content,omitempty"` // App.Content
+	Fault   Fault  `json:"fault,omitzero"`
+}
+
+const codeRolledBack = "rolled-back"
+
+// Decide plans. Where that rejects a run configuration, what is desired is
+// prepared anew and planned for what takes its place. It is pure.
+func Decide(desired []state.Desired, in Input) ([]App, Plan) {
+	for {
+		plan := Make(in)
+		if !plan.again {
+			return in.Apps, plan
+		}
+		in.Memory = plan.Memory // each round rejects one application or more, and none twice
+		in.Apps, in.Gone = Prepare(desired, in.Memory)
+	}
+}
+
+// Components lists what applications are or may be run from, the last committed
+// configurations and what runs included: it must not be cleared away.
+func Components(apps []App, observed []workload.Status) []string {
+	all := []string{}
+	for i := range apps {
+		a := &apps[i]
+		if a.Want != nil {
+			all = append(all, a.Want.Component)
+		}
+		if a.Good != nil {
+			all = append(all, a.Good.Component)
+		}
+	}
+	for _, st := range observed {
+		all = append(all, st.Component)
+	}
+	slices.Sort(all)
+	return slices.DeleteFunc(slices.Compact(all), func(c string) bool { return c == "" })
+}
+
+// setBack recognises a run configuration that was rejected.
+func (a *App) setBack(m Memory) {
+	if a.Want == nil || a.Fault != nil || a.Content == m.Committed {
+		return
+	}
+	if m.Good.Desired != nil {
+		if good, err := schema.ParseApplication(m.Good.Desired.AppendJSON(nil)); err == nil {
+			a.Good = good
+		}
+	}
+	if a.canGiveWay() && a.Content == m.Rejected.Content {
+		f := m.Rejected.Fault
+		a.Fault, a.Held, a.back = &f, true, true
+	}
+}
+
+// canGiveWay tells whether there is something to roll back to.
+func (a *App) canGiveWay() bool {
+	return a.Good != nil && a.Want != nil && a.Want.State == schema.StateRunning && a.Want.Update.Rollback
+}
+
+// onTrial tells whether a run configuration still has to prove itself.
+func (p *planner) onTrial(a *App, m Memory) bool {
+	return !a.LastOK && !a.Held && a.Want != nil && a.Want.State == schema.StateRunning && a.Content != m.Committed
+}
+
+// tookEffect notes that desired has taken effect, if its run configuration is
+// committed.
+func (p *planner) tookEffect(a *App, m Memory) Memory {
+	switch {
+	case p.onTrial(a, m) && a.Want.Update.Healthy > 0:
+		return m
+	case a.back: // what is mirrored may be a later one that was stopped
+		m.Applied = m.Good
+		return m
+	}
+	return p.applied(a, m)
+}
+
+// commit makes a run configuration the one to go back to.
+func (p *planner) commit(a *App, m Memory) Memory {
+	m = p.applied(a, m)
+	m.Good, m.Committed, m.Well = m.Applied, a.Content, Well{}
+	return m
+}
+
+// reject rolls an application back if its run configuration has failed before it
+// was committed.
+func (p *planner) reject(a *App, st workload.Status, m Memory) Memory {
+	if m.Rejected.Content != "" && !a.back && (a.Content != m.Rejected.Content || !a.canGiveWay()) {
+		m.Rejected = Rejected{}
+	}
+	if !p.onTrial(a, m) || !a.canGiveWay() {
+		return m
+	}
+	cause := m.Fault
+	switch {
+	case p.ill(a, st):
+		cause = unhealthy(a, p.health(a, st))
+	case st.State.Live() && st.Hash == a.Hash, cause == nil, !cause.ofConfiguration():
+		return m
+	}
+	p.out.again = true
+	m.Well = Well{}
+	m.Rejected = Rejected{Content: a.Content, Fault: Fault{
+		Code: codeRolledBack, At: p.in.Now,
+		Message: clip(fmt.Sprintf("version %d gave way to version %d: %s: %s", a.Version, m.Good.Version, cause.Code, cause.Message)),
+	}}
+	return m
+}
+
+// circumstances are the codes of faults that another configuration would have had
+// just as well.
+var circumstances = []string{"already-running", "target-not-running", codeLost}
+
+// ofConfiguration tells whether a fault speaks against what was tried to run.
+func (f *Fault) ofConfiguration() bool {
+	switch {
+	case slices.Contains(circumstances, f.Code):
+		return false
+	case f.Step == Stop, f.Step == Remove, f.Retryable && (f.Step == Fetch || f.Step == Reload):
+		return false // what ran before still does
+	}
+	return true
+}

@@ -1,0 +1,198 @@
+package reconcile
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"gnomon/edge/state"
+	"gnomon/edge/workload"
+	"gnomon/schema"
+)
+
+// decided is plan, in as many rounds as it takes.
+func (s *scene) decided(want ...string) Plan {
+	s.t.Helper()
+	var all []state.Desired
+	for _, n := range []string{"db", "web"} {
+		if d, there := s.desired[n]; there {
+			all = append(all, d)
+		}
+	}
+	s.in.Apps, s.in.Gone = Prepare(all, s.in.Memory)
+	apps, p := Decide(all, s.in)
+	s.in.Apps, s.in.Memory, s.prev = apps, p.Memory, p
+	if got := stepNames(p); !slices.Equal(got, want) {
+		s.t.Fatalf("steps %q, want %q; views %+v", got, want, p.Views)
+	}
+	return p
+}
+
+// committed is a scene in which web runs by its first careful configuration.
+func committed(t *testing.T) *scene {
+	s := newScene(t).want("web", careful1).fetched("web@1")
+	s.decided("start web")
+	s.runs("web", "i1").decided()
+	s.pass(30 * time.Second).decided()
+	if m := s.in.Memory["web"]; m.Applied.Version != 1 || m.Good != m.Applied {
+		t.Fatalf("%+v", m)
+	}
+	return s
+}
+
+// replaced lets the second configuration take the place of the first.
+func replaced(t *testing.T) *scene {
+	s := committed(t).want("web", careful2)
+	s.decided("stop web")
+	s.stopped("web").decided("start web")
+	return s
+}
+
+func TestCommit_OnceItRanForLongEnough(t *testing.T) {
+	s := replaced(t)
+	s.runs("web", "i2").decided()
+	v := s.phase("web", Running)
+	if v.Observed != 1 || v.Memory.Applied.Version != 1 || v.Fault != nil {
+		t.Errorf("committed at once: %+v", v)
+	}
+	if b := v.Blockers[0]; b.Code != schema.BlockedCommit || !b.Until.Equal(s.in.Now.Add(30*time.Second)) || !s.prev.Wake.Equal(b.Until) {
+		t.Errorf("%+v, wake %s", v.Blockers, s.prev.Wake)
+	}
+	s.pass(29 * time.Second).decided()
+	if v := s.phase("web", Running); v.Observed != 1 {
+		t.Errorf("committed early: %+v", v)
+	}
+	s.pass(time.Second).decided()
+	if v := s.phase("web", Running); v.Observed != 2 || v.Memory.Good.Version != 2 || len(v.Blockers) != 0 || !s.prev.Wake.IsZero() {
+		t.Errorf("%+v", v)
+	}
+	// What fails from now on isn't rolled back.
+	s.ends("web", 1).decided()
+	s.phase("web", Backoff)
+	s.faulty("web", "exited")
+}
+
+func TestCommit_RollsBack(t *testing.T) {
+	for name, fail := range map[string]func(s *scene){
+		"exit":     func(s *scene) { s.runs("web", "i2").decided(); s.ends("web", 3) },
+		"start":    func(s *scene) { s.fails("web", Fault{Code: "start-failed", Retryable: true}) },
+		"terminal": func(s *scene) { s.fails("web", Fault{Code: "invalid", Message: "no such program"}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := replaced(t)
+			fail(s)
+			s.decided("start web")
+			f := s.faulty("web", "rolled-back")
+			if f.Retryable || !strings.HasPrefix(f.Message, "version 2 gave way to version 1: ") {
+				t.Errorf("%+v", f)
+			}
+			s.runs("web", "i3").decided()
+			v := s.phase("web", Running)
+			if v.Observed != 2 || v.Memory.Applied.Version != 1 || v.Fault == nil {
+				t.Errorf("%+v", v)
+			}
+			s.pass(24 * time.Hour).decided() // the same isn't tried again
+			s.want("web", strings.Replace(careful2, `"run"`, `"dependsOn":[],"run"`, 1)).decided()
+			s.faulty("web", "rolled-back")
+			s.want("web", careful3).decided("stop web")
+			s.faulty("web", "")
+		})
+	}
+}
+
+func TestCommit_UnhealthyRollsBack(t *testing.T) {
+	careful := `,"update":{"rollback":true,"healthy":"10s"}}`
+	s := newScene(t).want("web", strings.TrimSuffix(probed, "}")+careful).fetched("web@1")
+	s.decided("start web")
+	s.runs("web", "i1").decided()
+	s.blocked("web", "its probe has not succeeded yet")
+	s.found("web", schema.HealthHealthy).decided()
+	s.pass(10 * time.Second).decided()
+	s.want("web", strings.TrimSuffix(probed2, "}")+careful).decided("stop web")
+	s.stopped("web").decided("start web")
+	s.runs("web", "i2").decided()
+	s.pass(time.Minute).decided() // nothing is known yet
+	s.found("web", schema.HealthHealthy).decided()
+	s.pass(9*time.Second).found("web", schema.HealthUnhealthy).decided("stop web")
+	s.faulty("web", "rolled-back")
+	s.stopped("web").decided("start web")
+	if s.prev.Steps[0].Hash != s.app("web").Hash || !s.app("web").LastOK {
+		t.Errorf("%+v", s.prev.Steps)
+	}
+}
+
+// Nothing speaks against a configuration that a reboot, another's stop or a lost
+// shim interrupted.
+func TestCommit_MisfortuneIsNoFailure(t *testing.T) {
+	for name, befall := range map[string]func(s *scene){
+		"reboot": func(s *scene) { s.lost("web").in.Boot = "boot-2" },
+		"lost":   func(s *scene) { s.lost("web") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := replaced(t)
+			s.runs("web", "i2").decided()
+			befall(s)
+			s.plan()
+			s.pass(time.Minute)
+			if p := s.plan(); len(p.Steps) > 1 || s.in.Memory["web"].Rejected.Content != "" {
+				t.Errorf("%+v", p)
+			}
+		})
+	}
+}
+
+// The first configuration has nothing to give way to: the restart policy has it.
+func TestCommit_NothingToGoBackTo(t *testing.T) {
+	s := newScene(t).want("web", careful1).fetched("web@1")
+	s.decided("start web")
+	s.runs("web", "i1").decided()
+	s.ends("web", 1).decided()
+	s.phase("web", Backoff)
+	s.faulty("web", "exited")
+}
+
+// A job that ended as it should is committed by that.
+func TestCommit_JobsAreDone(t *testing.T) {
+	job := `"run":{"restart":{"policy":"never"}},"update":{"rollback":true}}`
+	s := newScene(t).want("web", `{"component":"web@1",`+job).fetched("web@1", "web@2")
+	s.decided("start web")
+	s.runs("web", "i1").decided()
+	s.ends("web", 0).decided()
+	if v := s.phase("web", Stopped); v.Observed != 1 || v.Memory.Good.Version != 1 {
+		t.Errorf("%+v", v)
+	}
+	s.want("web", `{"component":"web@2",`+job).decided("start web")
+	s.runs("web", "i2").decided()
+	s.ends("web", 1).decided("start web")
+	s.faulty("web", "rolled-back")
+}
+
+// What was rolled back can be stopped, and be tried once more after that; the last
+// good one stays the one to go back to.
+func TestCommit_StoppedMeanwhile(t *testing.T) {
+	s := replaced(t)
+	s.fails("web", Fault{Code: "invalid"}).decided("start web")
+	s.runs("web", "i3").decided()
+	s.want("web", strings.Replace(careful2, "{", `{"state":"stopped",`, 1)).decided("stop web")
+	s.stopped("web").decided()
+	if v := s.phase("web", Stopped); v.Observed != 3 || v.Memory.Good.Version != 1 {
+		t.Errorf("%+v", v)
+	}
+	s.want("web", careful2).decided("start web")
+	s.fails("web", Fault{Code: "invalid"}).decided("start web")
+	s.runs("web", "i4").decided()
+	if v := s.phase("web", Running); v.Observed != 4 || v.Memory.Applied.Version != 1 {
+		t.Errorf("%+v", v)
+	}
+}
+
+func TestComponents_KeepsWhatMayBeGoneBackTo(t *testing.T) {
+	s := committed(t).want("web", strings.Replace(careful2, "web@1", "web@2", 1)).fetched("web@2").
+		want("db", `{"component":"db@1","state":"stopped"}`)
+	s.observe(workload.Status{Name: "old", Instance: "o", Component: "old@1", State: workload.Running})
+	s.decided("remove old", "stop web")
+	if got := Components(s.in.Apps, s.in.Observed); !slices.Equal(got, []string{"db@1", "old@1", "web@1", "web@2"}) {
+		t.Errorf("%q", got)
+	}
+}
