@@ -26,6 +26,8 @@ const (
 	SourceDLT645TCP     SourceKind = "dlt645-tcp"     // the same through a serial server
 	SourceDLT698        SourceKind = "dlt698"         // DL/T 698.45 on a serial line
 	SourceDLT698TCP     SourceKind = "dlt698-tcp"     // the same over TCP, or through a serial server
+	SourceQ376          SourceKind = "q376"           // meters of a station area through its CCO (Q/GDW 10376.2) on a serial line
+	SourceQ376TCP       SourceKind = "q376-tcp"       // the same over TCP, or through a serial server
 )
 
 // Protocol is what is spoken with meters, whatever the medium. It decides which
@@ -37,6 +39,7 @@ const (
 	Modbus Protocol = "modbus"
 	DLT645 Protocol = "dlt645"
 	DLT698 Protocol = "dlt698"
+	Q376   Protocol = "q376" // with a CCO, which carries DL/T 645 and 698.45 to meters
 )
 
 // sourceKinds says of every kind what is spoken, and whether on a serial line.
@@ -47,6 +50,7 @@ var sourceKinds = map[SourceKind]struct {
 	SourceModbusTCP: {Modbus, false}, SourceModbusRTU: {Modbus, true}, SourceModbusRTUOver: {Modbus, false},
 	SourceDLT645: {DLT645, true}, SourceDLT645TCP: {DLT645, false},
 	SourceDLT698: {DLT698, true}, SourceDLT698TCP: {DLT698, false},
+	SourceQ376: {Q376, true}, SourceQ376TCP: {Q376, false},
 }
 
 // Protocol returns what is spoken through a source of the kind; "" for an
@@ -58,18 +62,22 @@ func (k SourceKind) Protocol() Protocol { return sourceKinds[k].protocol }
 type Source struct {
 	Kind    SourceKind `json:"kind"`
 	Address string     `json:"address"` // host:port of the TCP kinds
-	Port    string     `json:"port"`    // serial device of modbus-rtu, dlt645 and dlt698, such as /dev/ttyS1
+	Port    string     `json:"port"`    // serial device of modbus-rtu, dlt645, dlt698 and q376, such as /dev/ttyS1
 	Baud    int        `json:"baud"`    // default 9600; 2400 for dlt645
 	Data    int        `json:"data"`    // data bits, 7 or 8; default 8
-	Parity  string     `json:"parity"`  // N, E or O; default N; E for dlt645 and dlt698
+	Parity  string     `json:"parity"`  // N, E or O; default N; E for dlt645, dlt698 and q376
 	Stop    int        `json:"stop"`    // stop bits, 1 or 2; default 1
-	Timeout Duration   `json:"timeout"` // for one reply, of dlt645 and dlt698 until it begins; default 1s
+	Timeout Duration   `json:"timeout"` // for one reply, of dlt645 and dlt698 until it begins; default 1s; 90s for q376, where it bounds a meter's turn
 	Pause   Duration   `json:"pause"`   // between two requests; default 0
 	Tries   int        `json:"tries"`   // per request within one cycle; default 2
 	MaxHole *int       `json:"maxHole"` // of Modbus: unused registers read over to join two fields; default 16
 
 	Preamble *int `json:"preamble"` // of DL/T 645 and 698.45: FE bytes before a request, 0 to 4; default 4
 	MaxFrame int  `json:"maxFrame"` // of DL/T 698.45: bytes that meters take and send in one frame; default 512
+
+	Parallel      int    `json:"parallel"`      // of q376: meters that the CCO reads at once; default 5
+	FramesPerRead int    `json:"framesPerRead"` // of q376: DL/T 645 frames in one request; default 13
+	Archive       string `json:"archive"`       // of q376: sync (default) makes the CCO's archive what policies name, add deletes nothing from it
 }
 
 // Meter is one device on the source.
@@ -78,6 +86,8 @@ type Meter struct {
 	Unit    int    `json:"unit"`    // Modbus unit, 1 to 247 (0 to 255 on TCP); default 1
 	Address string `json:"address"` // of DL/T 645: the 12 digits of the meter; of DL/T 698.45: 2 to 32, those that any may be as A
 	Model   string `json:"model"`   // device model naming its items; "" = only the policy's items
+
+	Protocol Protocol `json:"protocol"` // of q376: dlt645 or dlt698; default that of the model, else dlt645
 }
 
 // Item is one value of a meter. Modbus finds it by function and address, DL/T 645
@@ -123,15 +133,20 @@ const (
 func (p *Policy) IsEnabled() bool { return p.Enabled == nil || *p.Enabled }
 
 // ItemsOf returns all items of a meter: those of its model, then the policy's.
+// Of a CCO's meters, an item is read from those whose protocol it is of.
 func (p *Policy) ItemsOf(m Meter) []Item {
+	own := p.Items
+	if p.Source.Kind.Protocol() == Q376 {
+		own = itemsFor(m.Protocol, own)
+	}
 	model, ok := ModelNamed(m.Model)
 	if !ok {
-		return p.Items
+		return own
 	}
-	if len(p.Items) == 0 {
+	if len(own) == 0 {
 		return model.Items
 	}
-	return append(append([]Item{}, model.Items...), p.Items...)
+	return append(append([]Item{}, model.Items...), own...)
 }
 
 // Registers returns how many 16-bit registers a type takes; 0 for an unknown

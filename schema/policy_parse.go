@@ -32,6 +32,9 @@ func (p *Policy) defaults() {
 	setDefault(&p.Period, Duration(15*time.Minute))
 	setDefault(&p.Report.Every, max(p.Period, Duration(time.Second)))
 	s := &p.Source
+	if s.Kind.Protocol() == Q376 {
+		p.q376Defaults()
+	}
 	setDefault(&s.Timeout, Duration(time.Second))
 	setDefault(&s.Tries, 2)
 	protocol, baud, parity := s.Kind.Protocol(), 9600, "N"
@@ -42,6 +45,8 @@ func (p *Policy) defaults() {
 	case DLT698:
 		parity = "E"
 		s.dlt698Defaults()
+	case Q376:
+		parity = "E"
 	default:
 		s.modbusDefaults()
 		for i := range p.Meters {
@@ -71,7 +76,7 @@ func (it *Item) defaults(p Protocol) {
 	switch p {
 	case DLT645:
 		return
-	case DLT698:
+	case DLT698, Q376:
 		if it.Record != "" {
 			setDefault(&it.Nth, 1)
 		}
@@ -123,7 +128,11 @@ func (p *Policy) validateMeters(c *check) {
 		p.validateAddress(c, at, m)
 		if m.Model != "" {
 			model, ok := ModelNamed(m.Model)
-			c.need(ok && (model.Protocol == protocol || protocol == ""), at+".model", "is not known for this kind of source; known are "+strings.Join(modelsFor(protocol), ", "), m.Model)
+			speaks := protocol
+			if protocol == Q376 {
+				speaks = m.Protocol
+			}
+			c.need(ok && (model.Protocol == speaks || protocol == ""), at+".model", "is not known for this kind of source; known are "+strings.Join(modelsFor(speaks), ", "), m.Model)
 		}
 		p.validateItemNames(c, at, m)
 	}
@@ -131,6 +140,11 @@ func (p *Policy) validateMeters(c *check) {
 
 // validateAddress makes sure that a meter is named as its protocol does.
 func (p *Policy) validateAddress(c *check, at string, m Meter) {
+	if p.Source.Kind.Protocol() == Q376 {
+		m.validateQ376(c, at)
+		return
+	}
+	c.need(m.Protocol == "", at+".protocol", "is for q376", m.Protocol)
 	switch p.Source.Kind.Protocol() {
 	case DLT645:
 		m.validateDLT645(c, at)
@@ -176,6 +190,11 @@ func (s *Source) validate(c *check) {
 		within(c, "source.stop", s.Stop, 1, 2)
 		c.need(s.Parity == "N" || s.Parity == "E" || s.Parity == "O", "source.parity", "must be N, E or O", s.Parity)
 	}
+	if kind.protocol == Q376 {
+		s.validateQ376(c)
+		return
+	}
+	s.needsNoQ376(c)
 	within(c, "source.timeout", s.Timeout, Duration(10*time.Millisecond), Duration(time.Minute))
 	within(c, "source.pause", s.Pause, 0, Duration(time.Minute))
 	within(c, "source.tries", s.Tries, 1, 10)
@@ -205,12 +224,12 @@ func kindNames() string {
 func (it *Item) validate(c *check, at string, p Protocol) {
 	c.need(validID(it.Name), at+".name", "must be 1 to 64 of letters, digits and ._-", it.Name)
 	c.need(!math.IsInf(it.Scale, 0) && !math.IsNaN(it.Scale), at+".scale", "must be a finite number", nil)
-	if p == DLT698 {
+	if p == DLT698 || p == Q376 && it.OAD != "" {
 		it.validateDLT698(c, at)
 		return
 	}
 	it.needsNoDLT698(c, at)
-	if p == DLT645 {
+	if p == DLT645 || p == Q376 {
 		it.validateDLT645(c, at)
 		return
 	}

@@ -1,5 +1,6 @@
 // gnomon-sim runs experiments against a real cloud: light nodes by the thousand
-// that must all converge, and crashes that must lose nothing. With no address
+// that must all converge, and crashes that must lose nothing; and it is a station
+// area of meters for an agent to read. With no address
 // given it starts a cloud of its own from the gnomon binary beside it and
 // removes that one's data when done. Figures go to stdout, the rest to stderr.
 package main
@@ -44,7 +45,7 @@ func main() {
 // run is main with its surroundings as arguments.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := convergeCommand(stdout, stderr)
-	root.AddCommand(crashCommand(stdout, stderr))
+	root.AddCommand(crashCommand(stdout, stderr), stationCommand(stdout, stderr))
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
