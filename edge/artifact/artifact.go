@@ -4,16 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 )
 
-// Documented failures; test with errors.Is. All but ErrComponentNotFound are
-// final for the content that is there.
+// Documented failures; test with errors.Is. All but ErrComponentNotFound and those
+// of the disk are final for the content that is there.
 var (
 	// ErrComponentNotFound: nothing of that name is on this node. The message
 	// says where it was looked for.
@@ -26,6 +28,11 @@ var (
 	ErrTooLarge = errors.New("archive too large")
 	// ErrFormat: what is there is damaged or of a kind not supported.
 	ErrFormat = errors.New("unusable component")
+	// ErrDiskFull: there is no room to unpack it in, also after what nobody needs was
+	// deleted. It may pass.
+	ErrDiskFull = errors.New("disk full")
+	// ErrDiskReadOnly: nothing can be unpacked. It may pass.
+	ErrDiskReadOnly = errors.New("disk is read-only")
 	// ErrReference: the reference is neither name@version nor file:///path.
 	ErrReference = errors.New("bad component reference")
 )
@@ -38,6 +45,10 @@ type Config struct {
 	MaxBytes   int64  // of one unpacked component; default 4 GiB
 	MaxEntries int    // files and directories in its archives; default 250,000
 	Arch       string // as Go names it; default this program's
+
+	Care Care             // what must stay, and how much is kept free; default: nothing is ever deleted
+	Now  func() time.Time // default time.Now
+	Log  *slog.Logger     // default: discard
 }
 
 // Component is ready to run from.
@@ -78,22 +89,40 @@ func New(cfg Config) (*Store, error) {
 	if cfg.Arch == "" {
 		cfg.Arch = runtime.GOARCH
 	}
+	if cfg.Care == nil {
+		cfg.Care = careless{}
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
 	return &Store{cfg: cfg}, nil
 }
 
-// Resolve finds a component and unpacks it unless that has been done.
+// Resolve finds a component and unpacks it unless that has been done. One whose
+// source is gone is what it was when it was unpacked.
 func (s *Store) Resolve(ctx context.Context, component string) (Component, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	src, err := s.find(component)
+	if errors.Is(err, ErrComponentNotFound) {
+		if c, ok := s.kept(component); ok {
+			s.remember(component, c.Digest)
+			return c, nil
+		}
+	}
 	if err != nil {
 		return Component{}, err
 	}
 	c, err := s.unpackOnce(ctx, src)
 	if err != nil {
-		return Component{}, fmt.Errorf("component %s at %s: %w", component, src.path, err)
+		return Component{}, fmt.Errorf("component %s at %s: %w", component, src.path, named(err))
 	}
-	c.Reference = component
+	if c.Reference = component; c.Digest != "" {
+		s.remember(component, c.Digest)
+	}
 	return c, nil
 }
 

@@ -452,16 +452,9 @@ func TestStore_UnpacksOnceAndAnew(t *testing.T) {
 	if two.Digest == one.Digest || read(t, two, "x") != "two!" {
 		t.Errorf("changed file was not noticed: %+v", two)
 	}
-	freed, err := s.Collect([]string{two.Root})
-	if err != nil || freed < 3 {
-		t.Errorf("freed %d: %v", freed, err)
-	}
-	if read(t, one, "x") != "none" || read(t, two, "x") != "two!" {
-		t.Error("the wrong tree was collected")
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := s.Collect(nil); err != nil {
+	if err := os.RemoveAll(filepath.Dir(two.Root)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Resolve(ctx, "a@1"); !errors.Is(err, context.Canceled) {

@@ -29,6 +29,14 @@ type image struct {
 	config   ocispec.Image
 }
 
+// packed is how many bytes its layers have as they are.
+func (img image) packed() (bytes int64) {
+	for _, d := range img.manifest.Layers {
+		bytes += max(0, d.Size)
+	}
+	return bytes
+}
+
 // openImage chooses the image of a layout for this architecture: the one tagged
 // tag if there are several.
 func openImage(dir, tag, arch string) (image, error) {

@@ -21,6 +21,7 @@ import (
 //	DATA/components/sha256-HEX/rootfs      the tree
 //	DATA/components/sha256-HEX/image.json  how it wants to be run
 //	DATA/components/files/HEX.json         digest of an archive file, so that it is read only once
+//	DATA/components/refs/HEX.json          what a reference stands for, and when it was used
 //	DATA/components/unpacking              work in progress; worthless after a crash
 const (
 	rootfs    = "rootfs"
@@ -34,7 +35,7 @@ func (s *Store) dir(parts ...string) string {
 }
 
 func (s *Store) keptAt(digest string) string {
-	return s.dir(strings.ReplaceAll(digest, ":", "-"))
+	return s.dir(nameOf(digest))
 }
 
 // unpackOnce returns the kept tree of a source, unpacking it if there is none.
@@ -47,24 +48,54 @@ func (s *Store) unpackOnce(ctx context.Context, src source) (Component, error) {
 		if err != nil {
 			return Component{}, err
 		}
-		return s.keep(img.digest, func(work string) (Image, error) { return s.unpackImage(ctx, img, work) })
+		return s.keep(ctx, img.digest, img.packed(), func(work string) (Image, error) { return s.unpackImage(ctx, img, work) })
 	default:
 		digest, err := s.digestOf(ctx, src.path)
 		if err != nil {
 			return Component{}, err
 		}
-		return s.keep(digest, func(work string) (Image, error) { return s.unpackFile(ctx, src, digest, work) })
+		return s.keep(ctx, digest, sizeOf(src.path), func(work string) (Image, error) { return s.unpackFile(ctx, src, digest, work) })
 	}
 }
 
-// keep makes the tree of a digest appear whole, by renaming it into place once
-// all of it is on disk.
-func (s *Store) keep(digest string, unpack func(work string) (Image, error)) (Component, error) {
-	kept := s.keptAt(digest)
-	if c, err := readKept(kept, digest); err == nil {
+// keep returns the tree of a digest. Unpacked it takes packed bytes at the least,
+// so with less room it isn't begun; if it turns out to take more than there is,
+// what nobody needs is deleted, and it is tried once more.
+func (s *Store) keep(ctx context.Context, digest string, packed int64, unpack func(work string) (Image, error)) (Component, error) {
+	if c, err := readKept(s.keptAt(digest), digest); err == nil {
 		return c, nil
 	}
-	work := s.dir(working)
+	if err := os.MkdirAll(s.dir(), 0o755); err != nil {
+		return Component{}, err
+	}
+	if err := s.room(ctx, float64(packed)); err != nil {
+		return Component{}, err
+	}
+	c, err := s.unpack(digest, unpack)
+	if !errors.Is(named(err), ErrDiskFull) {
+		return c, err
+	}
+	before, serr := spaceAt(s.dir())
+	if serr != nil {
+		return c, errors.Join(err, serr)
+	}
+	// How much it takes isn't known: with twice the room it is worth another try.
+	freed, cerr := s.collect(ctx, func(p space) bool {
+		if errors.Is(err, errInodes) {
+			return p.spare >= 2*before.spare
+		}
+		return p.free >= 2*before.free
+	})
+	if freed == 0 {
+		return c, errors.Join(err, cerr)
+	}
+	return s.unpack(digest, unpack)
+}
+
+// unpack makes the tree of a digest appear whole, by renaming it into place once
+// all of it is on disk.
+func (s *Store) unpack(digest string, unpack func(work string) (Image, error)) (Component, error) {
+	kept, work := s.keptAt(digest), s.dir(working)
 	if err := os.RemoveAll(work); err != nil {
 		return Component{}, err
 	}
@@ -101,35 +132,6 @@ func readKept(dir, digest string) (Component, error) {
 	}
 	_, err = os.Stat(c.Root)
 	return c, err
-}
-
-// Collect deletes kept trees that none of the roots is in, such as those of
-// former versions, and returns the bytes freed.
-func (s *Store) Collect(roots []string) (freed int64, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	used := map[string]bool{}
-	for _, r := range roots {
-		used[filepath.Base(filepath.Dir(r))] = true
-	}
-	entries, err := os.ReadDir(s.dir())
-	if errors.Is(err, os.ErrNotExist) {
-		return 0, nil
-	}
-	var errs []error
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), "sha256-") || used[e.Name()] {
-			continue
-		}
-		size := sizeOf(s.dir(e.Name()))
-		// Without its image.json it counts as not there, however far this gets.
-		if err := errors.Join(os.Remove(s.dir(e.Name(), imageFile)), os.RemoveAll(s.dir(e.Name()))); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		freed += size
-	}
-	return freed, errors.Join(append(errs, err)...)
 }
 
 func sizeOf(dir string) (size int64) {
@@ -188,11 +190,10 @@ func (s *Store) digestOf(ctx context.Context, path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(filepath.Dir(record), 0o755); err != nil {
-		return "", err
+	if err := writeWhole(record, b); err != nil { // it will be read again, no more
+		s.cfg.Log.Warn("digest of an archive cannot be written down", "file", path, "error", err)
 	}
-	// Not worth a sync: a damaged record is read as none.
-	return now.Digest, os.WriteFile(record, b, 0o644)
+	return now.Digest, nil
 }
 
 // readerFor ends a long copy when ctx does.

@@ -34,6 +34,9 @@ func newUnpacker(root string, cfg Config) (*unpacker, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Care == nil {
+		cfg.Care = careless{}
+	}
 	return &unpacker{root: d, cfg: cfg, bytesLeft: cfg.MaxBytes, entriesLeft: cfg.MaxEntries, privileged: os.Geteuid() == 0}, nil
 }
 
@@ -183,6 +186,9 @@ func (u *unpacker) create(parent *os.File, base string, h *tar.Header, content i
 func (u *unpacker) writeFile(parent int, base string, size int64, content io.Reader) error {
 	if size > u.bytesLeft {
 		return fmt.Errorf("%w: more than %d bytes unpacked", ErrTooLarge, u.cfg.MaxBytes)
+	}
+	if err := u.fits(size); err != nil {
+		return err
 	}
 	fd, err := unix.Openat(parent, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {

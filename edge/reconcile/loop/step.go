@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/sys/unix"
+
 	"gnomon/edge/artifact"
 	"gnomon/edge/failpoint"
 	"gnomon/edge/reconcile"
@@ -122,6 +124,13 @@ func faultOf(kind reconcile.StepKind, err error) reconcile.Fault {
 		{workload.ErrTarget, "target-not-running", false},
 		{workload.ErrPortTaken, "port-taken", false},
 		{workload.ErrRunning, "already-running", false},
+		// The node's own state, which passes.
+		{artifact.ErrDiskFull, "disk-full", false},
+		{unix.ENOSPC, "disk-full", false},
+		{unix.EDQUOT, "disk-full", false},
+		{artifact.ErrDiskReadOnly, "disk-read-only", false},
+		{unix.EROFS, "disk-read-only", false},
+		{unix.EAGAIN, "processes-exhausted", false}, // of a fork
 		{artifact.ErrReference, "component-reference", true},
 		// A component can be put right where it lies, without a change of desired.
 		{artifact.ErrComponentNotFound, "component-not-found", false},
