@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"reflect"
 	"sync"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"gnomon/edge/health/alarm"
 	"gnomon/edge/health/usage"
+	"gnomon/edge/readiness"
 	"gnomon/edge/reconcile"
 	"gnomon/edge/reconcile/loop"
 	"gnomon/edge/state"
@@ -39,6 +41,9 @@ type Config struct {
 	// back what is measured again soon. Default: nothing is known.
 	Reported func(shadowName string) *shadow.Value
 
+	// Ready says whether the node could go on without its cloud. Default: nobody
+	// says so.
+	Ready func(w loop.Wanted, node usage.Node) readiness.Report
 	Paths []string         // directories whose file systems are watched; the first is the node's data
 	Now   func() time.Time // default time.Now
 	Log   *slog.Logger     // default: discard
@@ -58,6 +63,7 @@ type Monitor struct {
 	disks    map[string]*usage.Footprint // by application
 	alarms   *alarm.Set
 	unsaved  bool // alarms on disk are older
+	ready    readiness.Report
 	node     usage.Report
 	apps     map[string]*usage.Report
 	groups   map[string]group // of instances that run, by application
@@ -139,16 +145,17 @@ func (m *Monitor) differs(w *loop.Wanted) (news, larger bool) {
 		versions[m.wanted.Apps[i].Name] = m.wanted.Apps[i].Version
 	}
 	for i := range w.Apps {
-		version, known := versions[w.Apps[i].Name]
-		news = news || version != w.Apps[i].Version
-		larger = larger || !known
+		a := &w.Apps[i]
+		version, known := versions[a.Name]
+		news = news || version != a.Version
+		larger = larger || !known || version != a.Version && a.Want != nil && a.Want.Run.Resources.Disk > 0
 	}
 	news = news || len(versions) != len(w.Apps) || len(m.wanted.Observed) != len(w.Observed)
 	for i := 0; !news && i < len(w.Observed); i++ {
 		was, is := m.wanted.Observed[i], w.Observed[i]
 		news = was.Instance != is.Instance || was.State != is.State
 	}
-	return news || !equal(m.wanted.Node, w.Node), larger
+	return news || !equal(m.wanted.Node, w.Node), larger || m.wanted.Node.Sampling.Disk != w.Node.Sampling.Disk
 }
 
 // equal compares what is desired of the node. Both are parsed from JSON.
@@ -211,12 +218,20 @@ func (m *Monitor) interval() time.Duration {
 // Look takes a sample, judges it and tells whether all rates are known.
 func (m *Monitor) Look() (settled bool) {
 	m.mu.Lock()
-	targets := m.targets()
+	targets, wanted := m.targets(), m.wanted
 	m.mu.Unlock()
 	snap := m.sampler.Sample(m.cfg.Now(), targets) // not under the lock: nobody waits for the kernel
+	var ready readiness.Report
+	if wanted != nil && m.cfg.Ready != nil {
+		ready = m.cfg.Ready(*wanted, snap.Node)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.snapshot = snap
+	if !reflect.DeepEqual(ready, m.ready) {
+		m.ready = ready
+		signal(m.changed)
+	}
 	settled = snap.Node.Settled
 	for _, a := range snap.Applications {
 		settled = settled && a.Settled
@@ -238,6 +253,24 @@ func (m *Monitor) Usage() usage.Snapshot {
 		out.Applications[name] = m.measured(name)
 	}
 	return out
+}
+
+// Wants returns what is wanted of the node, as the loop has told it last. With
+// known false it hasn't yet.
+func (m *Monitor) Wants() (w loop.Wanted, known bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.wanted == nil {
+		return loop.Wanted{}, false
+	}
+	return *m.wanted, true
+}
+
+// Readiness returns how ready the node is for being alone.
+func (m *Monitor) Readiness() readiness.Report {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.ready
 }
 
 // Alarms returns what is raised.

@@ -59,9 +59,26 @@ func (m *Monitor) Node() []shadow.Member {
 	}
 	return []shadow.Member{
 		{Key: schema.UsageMember, Value: used},
+		{Key: schema.ReadinessMember, Value: m.readiness()},
 		{Key: schema.ActiveAlarmsMember, Value: active(m.alarms.Raised())},
 		{Key: schema.AlarmHistoryMember, Value: history(m.alarms.Ended())},
 	}
+}
+
+// readiness is what was found out last, or what an earlier agent did.
+func (m *Monitor) readiness() *shadow.Value {
+	if m.ready.Level == "" {
+		return m.cfg.Reported("").At(schema.NodeMember, schema.ReadinessMember)
+	}
+	checks := make([]shadow.Member, len(m.ready.Checks))
+	for i, c := range m.ready.Checks {
+		checks[i] = shadow.Member{Key: c.Name, Value: shadow.NewObject(
+			shadow.Member{Key: "level", Value: shadow.Text(string(c.Level))},
+			shadow.Member{Key: "message", Value: shadow.Text(c.Message)})}
+	}
+	return shadow.NewObject(
+		shadow.Member{Key: "level", Value: shadow.Text(string(m.ready.Level))},
+		shadow.Member{Key: "checks", Value: shadow.NewObject(checks...)})
 }
 
 var severities = []string{string(schema.SeverityCritical), string(schema.SeverityWarning), string(schema.SeverityInfo)}

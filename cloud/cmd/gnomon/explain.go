@@ -171,6 +171,7 @@ func (s *session) describe(ctx context.Context, w io.Writer, ref client.Ref) err
 	if err := s.explain(ctx, w, following{ref: ref}); err != nil {
 		return err
 	}
+	describeNode(w, fields(r.Reported).in(schema.NodeMember))
 	fmt.Fprintf(w, "  version   %d, changed %s\n", r.Version, age(r.Timestamp))
 	for _, section := range []struct {
 		name string

@@ -142,7 +142,7 @@ func (s *session) printList(w io.Writer, kind schema.Kind, list []*client.Resour
 }
 
 var headers = map[schema.Kind][]string{
-	schema.KindNode:        {"NODE", "SITE", "AGENT", "APPS", "POLICIES", "CONVERGED", "CHANGED"},
+	schema.KindNode:        {"NODE", "SITE", "AGENT", "APPS", "POLICIES", "ALARMS", "READY", "CONVERGED", "CHANGED"},
 	schema.KindApplication: {"APPLICATION", "MODE", "COMPONENT", "PHASE", "PID", "RESTARTS", "CONVERGED", "CHANGED"},
 	schema.KindPolicy:      {"POLICY", "SOURCE", "PERIOD", "PHASE", "METERS", "CONVERGED", "CHANGED"},
 }
@@ -155,7 +155,8 @@ func row(kind schema.Kind, r *client.Resource) []string {
 	case schema.KindNode:
 		node := reported.in("node")
 		return []string{r.Name, desired.in("node").text("site"), agentOf(node),
-			node.in("applications").count(), node.in("policies").count(), converged, changed}
+			node.in("applications").count(), node.in("policies").count(),
+			node.in(schema.ActiveAlarmsMember).count(), node.in(schema.ReadinessMember).text("level"), converged, changed}
 	case schema.KindApplication:
 		mode := desired.text("mode")
 		if mode == "" {

@@ -32,18 +32,19 @@ import (
 
 // agent is the parts of the node put together.
 type agent struct {
-	cfg       config
-	log       *slog.Logger
-	node      loop.Node
-	state     *state.Store
-	link      *link.Link
-	overrides *override.Layer
-	workloads *executor.Executor
-	probes    *probe.Prober
-	policies  *collect.Engine
-	health    *health.Monitor
-	upgrade   *upgrade.Upgrade
-	loop      *loop.Loop
+	cfg        config
+	log        *slog.Logger
+	node       loop.Node
+	state      *state.Store
+	link       *link.Link
+	overrides  *override.Layer
+	components *artifact.Store
+	workloads  *executor.Executor
+	probes     *probe.Prober
+	policies   *collect.Engine
+	health     *health.Monitor
+	upgrade    *upgrade.Upgrade
+	loop       *loop.Loop
 }
 
 // newAgent assembles an agent. Nothing runs yet; the state is locked.
@@ -68,7 +69,8 @@ func newAgent(cfg config, log *slog.Logger) (*agent, error) {
 
 func (a *agent) assemble() error {
 	cfg := a.cfg
-	components, err := artifact.New(artifact.Config{Components: cfg.Components, Data: cfg.Data})
+	var err error
+	a.components, err = artifact.New(artifact.Config{Components: cfg.Components, Data: cfg.Data, Care: keeper{a}, Log: a.log})
 	if err != nil {
 		return err
 	}
@@ -89,11 +91,11 @@ func (a *agent) assemble() error {
 		return err
 	}
 	a.upgrade = upgrade.New(upgrade.Config{
-		Version: version, Shim: cfg.Shim, Launch: cfg.Launch, Components: components,
+		Version: version, Shim: cfg.Shim, Launch: cfg.Launch, Components: a.components,
 		Instances: a.instances, Cloud: a.inTouch, Log: a.log,
 	})
 	a.loop = loop.New(loop.Config{
-		Node: a.node, Shadows: a.overrides, Workloads: a.workloads, Components: components,
+		Node: a.node, Shadows: a.overrides, Workloads: a.workloads, Components: a.components,
 		Probes: a.probes, Policies: a.policies, Memory: a.state, Upgrade: a.upgrade, Disk: a.state.Health, Health: a.health, Log: a.log,
 	})
 	return nil
@@ -144,6 +146,7 @@ func (a *agent) run(ctx context.Context) error {
 	g.Go(func() error { return a.policies.Run(gctx) })
 	g.Go(func() error { return a.link.Run(gctx) })
 	g.Go(func() error { return a.overrides.Run(gctx) })
+	g.Go(func() error { return a.components.Run(gctx) })
 	g.Go(func() error { return a.health.Run(gctx) })
 	g.Go(func() error { return a.loop.Run(gctx) })
 	g.Go(func() error { return a.upgrade.Run(gctx) })

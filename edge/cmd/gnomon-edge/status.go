@@ -22,6 +22,7 @@ import (
 	"gnomon/edge/health/alarm"
 	"gnomon/edge/health/usage"
 	"gnomon/edge/link"
+	"gnomon/edge/readiness"
 	"gnomon/edge/reconcile/loop"
 	"gnomon/edge/upgrade"
 )
@@ -39,13 +40,15 @@ type nodeStatus struct {
 	loop.Status
 	Usage  usage.Snapshot `json:"usage"`
 	Alarms []alarm.Raised `json:"alarms"` // that are raised, the latest last
+
+	Readiness readiness.Report `json:"readiness"` // for being without the cloud
 }
 
 func (a *agent) status() nodeStatus {
 	return nodeStatus{
 		Node: a.cfg.Node, Agent: version, PID: os.Getpid(), BootEpoch: a.node.BootEpoch, StartedAt: a.node.StartedAt,
 		Cloud: a.cfg.Cloud, Link: a.link.Status(), Upgrade: a.upgrade.Status(), Status: a.loop.Status(),
-		Usage: a.health.Usage(), Alarms: a.health.Alarms(),
+		Usage: a.health.Usage(), Alarms: a.health.Alarms(), Readiness: a.health.Readiness(),
 	}
 }
 
@@ -185,6 +188,7 @@ func (s *nodeStatus) print(w io.Writer) error {
 	for _, a := range s.Alarms {
 		fmt.Fprintln(w, alarmLine(a))
 	}
+	printReadiness(w, s.Readiness)
 	rows := make([][]string, 0, len(s.Applications))
 	for _, a := range s.Applications {
 		rows = append(rows, []string{a.Name, a.Mode, a.Phase, pid(a.PID), strconv.Itoa(a.Restarts), versions(a.ObservedVersion, a.DesiredVersion), a.Plan.Trace, a.Why()})

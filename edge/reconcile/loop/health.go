@@ -28,6 +28,7 @@ type Wanted struct {
 	Apps       []reconcile.App
 	Observed   []workload.Status
 	Components []string // references of what is or may be run from: what is wanted, was applied or committed last, or is being made ready
+	Complete   bool     // that is all: the cloud has said so since this start
 	Policies   []string // names of the policies that are wanted
 }
 
@@ -49,7 +50,7 @@ func defaultNode() *schema.Node {
 }
 
 // look tells Health what is wanted and asks what is against it.
-func (l *Loop) look(desired []state.Desired, apps []reconcile.App, observed []workload.Status) reconcile.Holds {
+func (l *Loop) look(desired []state.Desired, complete bool, apps []reconcile.App, observed []workload.Status) reconcile.Holds {
 	for _, d := range desired {
 		if d.Name != "" {
 			continue
@@ -60,7 +61,7 @@ func (l *Loop) look(desired []state.Desired, apps []reconcile.App, observed []wo
 			l.node = n
 		}
 	}
-	w := Wanted{Node: l.node, Apps: apps, Observed: observed, Components: l.components(apps, observed)}
+	w := Wanted{Node: l.node, Complete: complete, Apps: apps, Observed: observed, Components: l.components(apps, observed)}
 	for _, d := range desired {
 		if kind, name := schema.KindOf(d.Name); kind == schema.KindPolicy && !d.Deleted {
 			w.Policies = append(w.Policies, name)

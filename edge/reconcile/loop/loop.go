@@ -217,7 +217,7 @@ func (l *Loop) pass(ctx context.Context) {
 	l.cfg.Probes.Watch(targets(apps, observed))
 	apps, plan := reconcile.Decide(desired, reconcile.Input{
 		Now: now, Boot: l.cfg.Node.Boot, Complete: complete, Apps: apps, Gone: gone, Observed: observed,
-		Memory: l.memory, Fetched: l.ready(), Busy: l.steps(), Holds: l.look(desired, apps, observed), Health: l.cfg.Probes.Health(),
+		Memory: l.memory, Fetched: l.ready(), Busy: l.steps(), Holds: l.look(desired, complete, apps, observed), Health: l.cfg.Probes.Health(),
 	})
 	l.memory = plan.Memory
 	if !plan.Wake.IsZero() {
