@@ -131,7 +131,7 @@ func (p *planner) reject(a *App, st workload.Status, m Memory) Memory {
 
 // circumstances are the codes of faults that another configuration would have had
 // just as well.
-var circumstances = []string{"already-running", "target-not-running", codeLost}
+var circumstances = []string{"already-running", "target-not-running", "disk-full", "disk-read-only", "processes-exhausted", codeLost}
 
 // ofConfiguration tells whether a fault speaks against what was tried to run.
 func (f *Fault) ofConfiguration() bool {

@@ -128,6 +128,10 @@ func TestCommit_MisfortuneIsNoFailure(t *testing.T) {
 	for name, befall := range map[string]func(s *scene){
 		"reboot": func(s *scene) { s.lost("web").in.Boot = "boot-2" },
 		"lost":   func(s *scene) { s.lost("web") },
+		"full": func(s *scene) {
+			s.observe(workload.Status{Name: "web"}).plan()
+			s.fails("web", Fault{Code: "disk-full", Retryable: true})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := replaced(t)

@@ -1,10 +1,12 @@
 package reconcile
 
 import (
+	"strings"
 	"time"
 
 	"gnomon/edge/workload"
 	"gnomon/schema"
+	"gnomon/shadow"
 )
 
 // longestPause bounds every pause, so that a clock that was set back doesn't
@@ -43,6 +45,7 @@ func (p *planner) app(a *App) {
 	v := View{Status: st}
 	if b, busy := p.in.Busy[a.Name]; busy {
 		v.Phase = phaseOf(b.Kind)
+		p.underWay(b, &v)
 		if b.Kind == Stop || b.Kind == Remove {
 			p.leaving[a.Name] = true
 		}
@@ -65,6 +68,17 @@ func (p *planner) app(a *App) {
 	v.Memory = m
 	p.out.Memory[a.Name] = m
 	p.out.Views[a.Name] = v
+}
+
+// underWay says what can be said of a step that has begun.
+func (p *planner) underWay(b Step, v *View) {
+	if b.Kind == Fetch {
+		blocker := v.block(schema.BlockedFetch, b.Component, "fetching "+b.Component)
+		blocker.Done, blocker.Total = b.Done, b.Total
+	}
+	if b.Overdue {
+		v.block(schema.BlockedStep, "", "the step "+string(b.Kind)+" takes longer than it may")
+	}
 }
 
 func (p *planner) longest(a *App) time.Duration {
@@ -91,6 +105,7 @@ func (p *planner) decide(a *App, st workload.Status, m Memory, v *View) Memory {
 	live := st.State.Live()
 	switch {
 	case live && p.leaving[st.Target]: // it ends with its container, and is asked to before
+		v.why = "the container that it is in ends"
 		return p.stop(a, st, m, v)
 	case a.Want == nil:
 		v.Phase = Failed
@@ -100,6 +115,7 @@ func (p *planner) decide(a *App, st workload.Status, m Memory, v *View) Memory {
 		return m
 	case a.Want.State == schema.StateStopped:
 		if live {
+			v.why = "it shall be stopped"
 			return p.stop(a, st, m, v)
 		}
 		m = p.applied(a, m.cleared())
@@ -112,6 +128,7 @@ func (p *planner) decide(a *App, st workload.Status, m Memory, v *View) Memory {
 	case p.in.Holds.Stop[a.Name] != "":
 		return p.held(a, st, m, v)
 	case live && st.Hash == a.Hash && p.attachedRight(a, st) && p.dueForRestart(st):
+		v.why = "it shall be started again"
 		return p.stop(a, st, m, v)
 	case live && st.Hash == a.Hash && p.attachedRight(a, st):
 		v.Phase = Running
@@ -168,13 +185,14 @@ func (p *planner) stop(a *App, st workload.Status, m Memory, v *View) Memory {
 	if a.Want != nil {
 		grace = a.Want.Run.StopGrace.D()
 	}
-	p.step(Step{Kind: Stop, App: a.Name, Hash: st.Hash, Grace: grace})
+	p.step(Step{Kind: Stop, App: a.Name, Hash: st.Hash, Grace: grace, Reason: clip(v.why)})
 	return m
 }
 
 // replace stops an instance that isn't the wanted one, once another can start.
 func (p *planner) replace(a *App, st workload.Status, m Memory, v *View) Memory {
 	if st.Hash == a.Hash {
+		v.why = "the container that it is in is gone"
 		return p.stop(a, st, m, v) // attached to a container that is gone
 	}
 	// What was asked to end already stays on its way out, and nothing joins it.
@@ -184,6 +202,7 @@ func (p *planner) replace(a *App, st workload.Status, m Memory, v *View) Memory 
 		return m
 	}
 	if m.cannotStop() && !a.Held || p.ready(a, m, v) {
+		v.why = "another run configuration: " + changed(a, m)
 		return p.stop(a, st, m, v)
 	}
 	return m
@@ -207,7 +226,13 @@ func (p *planner) start(a *App, m Memory, v *View) Memory {
 		return m
 	}
 	v.Phase = Starting
-	s := Step{Kind: Start, App: a.Name, Hash: a.Hash}
+	s := Step{Kind: Start, App: a.Name, Hash: a.Hash, Reason: "it shall run, and doesn't"}
+	switch {
+	case a.back:
+		s.Reason = a.Fault.Message
+	case m.Fault != nil:
+		s.Reason = clip("once more, after " + m.Fault.Code + because(m.Fault.Message))
+	}
 	if a.Want.Mode == schema.ModeAttach {
 		s.TargetInstance = p.observed[a.Want.AttachTo].Instance
 	}
@@ -263,7 +288,7 @@ func (p *planner) ready(a *App, m Memory, v *View) bool {
 	if c := a.Want.Component; c != "" && !p.in.Fetched[c] {
 		v.Phase = Fetching
 		v.block(schema.BlockedFetch, c, "fetching "+c)
-		p.step(Step{Kind: Fetch, App: a.Name, Hash: a.Hash, Component: c})
+		p.step(Step{Kind: Fetch, App: a.Name, Hash: a.Hash, Component: c, Reason: "it isn't ready to run from"})
 		return false
 	}
 	return true
@@ -331,6 +356,28 @@ func (p *planner) explain() {
 		b.Message += ": " + why
 	}
 }
+
+// changed names what is wanted otherwise than it was applied last.
+func changed(a *App, m Memory) string {
+	before, after := m.Applied.Desired, a.Desired
+	if a.back {
+		before, after = after, m.Good.Desired
+	}
+	if before == nil || after == nil || a.LastOK && !a.back {
+		return "what ran is not known"
+	}
+	paths := shadow.Paths(shadow.PatchBetween(before, after))
+	switch {
+	case len(paths) == 0:
+		return "options of what is attached"
+	case len(paths) > maxPaths:
+		paths = append(paths[:maxPaths:maxPaths], "…")
+	}
+	return strings.Join(paths, ", ")
+}
+
+// maxPaths bounds the paths in a reason.
+const maxPaths = 5
 
 // joinable tells whether what runs is a container.
 func (p *planner) joinable(name string) bool {

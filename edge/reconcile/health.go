@@ -64,6 +64,7 @@ func (p *planner) runsRight(a *App, st workload.Status, m Memory, v *View) Memor
 // stopIll ends an unhealthy instance. How it ends says nothing then.
 func (p *planner) stopIll(a *App, st workload.Status, m Memory, v *View) Memory {
 	before := m.Halted
+	v.why = "unhealthy: " + unhealthy(a, v.Health).Message
 	if m = p.stop(a, st, m, v); m.Halted == st.Instance {
 		m.Halted, m.Sick = before, st.Instance
 	}

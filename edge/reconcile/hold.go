@@ -16,6 +16,7 @@ type Holds struct {
 // held stops what shall not run for now, and starts nothing.
 func (p *planner) held(a *App, st workload.Status, m Memory, v *View) Memory {
 	if st.State.Live() {
+		v.why = p.in.Holds.Stop[a.Name]
 		m = p.stop(a, st, m, v)
 	} else {
 		v.Phase = Pending

@@ -60,8 +60,15 @@ type Exit struct {
 
 // Codes of faults that keep an instance from ending.
 const (
-	codeStop   = "stop-failed"
-	codeRemove = "remove-failed"
+	codeStop   = string(Stop) + codeFailed
+	codeRemove = string(Remove) + codeFailed
+)
+
+// The ends of the codes of steps that came to nothing, and of those that took
+// longer than they may.
+const (
+	codeFailed  = "-failed"
+	CodeTimeout = "-timeout"
 )
 
 // codeLost is the fault of an instance of which it isn't known how it ended.
@@ -237,10 +244,11 @@ func (m Memory) FailedStep(s Step, f Fault, instance string, now time.Time) Memo
 	m.Tries++
 	f.At, f.Step = now, s.Kind
 	switch s.Kind { // whatever it was, nothing but another try ends the instance
-	case Stop:
-		f.Code, f.Retryable = codeStop, true
-	case Remove:
-		f.Code, f.Retryable = codeRemove, true
+	case Stop, Remove:
+		f.Retryable = true
+		if f.Code != string(s.Kind)+CodeTimeout {
+			f.Code = string(s.Kind) + codeFailed
+		}
 	}
 	m.Fault = &f
 	first, most := time.Second, 5*time.Minute

@@ -56,6 +56,11 @@ type Step struct {
 	Component      string // Fetch
 	TargetInstance string // Start, attached
 	Grace          time.Duration
+	Reason         string // for people
+
+	// Of one under way, from who carries it out.
+	Done, Total int64 // Fetch: bytes, as far as that is known
+	Overdue     bool  // it takes longer than it may
 }
 
 // Phase is how far an application has come.
@@ -82,6 +87,8 @@ type View struct {
 	Observed uint64 // the desired version whose outcome this is
 	Status   workload.Status
 	Memory   Memory
+
+	why string // it is stopped
 }
 
 // planner holds one plan in the making.
@@ -205,9 +212,9 @@ func (p *planner) dismiss(st workload.Status) {
 	if !p.dismissed(name) {
 		m.Halted = st.Instance
 		p.out.Memory[name] = m
-		p.step(Step{Kind: Stop, App: name, Hash: st.Hash, Grace: workload.DefaultStopGrace})
+		p.step(Step{Kind: Stop, App: name, Hash: st.Hash, Grace: workload.DefaultStopGrace, Reason: "the container that it is in ends"})
 	} else if len(p.attachedTo(name)) == 0 {
-		p.step(Step{Kind: Remove, App: name})
+		p.step(Step{Kind: Remove, App: name, Reason: "it isn't wanted any more"})
 	}
 }
 

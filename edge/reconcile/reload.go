@@ -33,7 +33,7 @@ func (p *planner) reloads(a *App, st workload.Status, m Memory) bool {
 func (p *planner) reload(a *App, m Memory, v *View) Memory {
 	v.Phase = Running
 	if p.ready(a, m, v) {
-		p.step(Step{Kind: Reload, App: a.Name, Hash: a.Hash})
+		p.step(Step{Kind: Reload, App: a.Name, Hash: a.Hash, Reason: "other content of files: " + changed(a, m)})
 	}
 	return m
 }

@@ -1,10 +1,13 @@
 package reconcile
 
 import (
+	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
 
+	"gnomon/edge/state"
 	"gnomon/edge/workload"
 	"gnomon/schema"
 )
@@ -340,6 +343,7 @@ func (w *world) checkRejected(a *App) {
 // fails by its own nature, and what depends on that.
 func (w *world) settle() {
 	w.complete = true
+	w.rehearse()
 	w.note("settling")
 	for range 100 {
 		if w.turn() {
@@ -479,4 +483,50 @@ func (w *world) mustGiveWay(a *App) bool {
 		return true
 	}
 	return false
+}
+
+// rehearse holds what is foretold against what is planned, and against what is
+// wanted in the end.
+func (w *world) rehearse() {
+	w.pass()
+	for _, s := range w.plan.Steps {
+		delete(w.busy, s.App)
+	}
+	var desired []state.Desired
+	for _, n := range slices.Sorted(maps.Keys(w.desired)) {
+		desired = append(desired, w.desired[n])
+	}
+	w.in.Busy = maps.Clone(w.busy)
+	before := deepCopy(w.in)
+	r := Rehearse(desired, w.in)
+	if again := Rehearse(desired, w.in); !reflect.DeepEqual(r, again) {
+		w.fail("rehearsed differently:\n%+v\n%+v", r, again)
+	}
+	if !reflect.DeepEqual(before, w.in) {
+		w.fail("the rehearsal changed its input:\n%+v\n%+v", before, w.in)
+	}
+	first := map[string]Step{}
+	for _, a := range r.Acts {
+		if a.Round == 1 {
+			first[a.App] = a.Step
+		}
+		if a.Reason == "" {
+			w.fail("no reason for %+v", a)
+		}
+	}
+	for _, s := range w.plan.Steps {
+		if first[s.App] != s {
+			w.fail("%+v is foretold, %+v planned", first, w.plan.Steps)
+		}
+		w.busy[s.App] = s
+	}
+	if len(r.Acts) > 60 {
+		w.fail("no end of steps: %+v", r.Acts)
+	}
+	for _, a := range r.Apps {
+		v := r.Views[a.Name]
+		if of := v.Phase; r.Rest && (of == Starting || of == Stopping || of == Fetching || of == Backoff) {
+			w.fail("%s rests while it is %s: %+v", a.Name, of, r)
+		}
+	}
 }

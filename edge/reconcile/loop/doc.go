@@ -6,7 +6,8 @@
 //   - every pass starts from everything desired and everything observed; what
 //     wakes it is only a hint that a pass is due;
 //   - one step at a time is under way per application, and a slow one holds up
-//     nobody else;
+//     nobody else: it gives its slot to others, and is broken off when it takes
+//     longer than it may;
 //   - what the planner remembers is on disk before the report that follows from it;
 //   - what desired says is mirrored in a report only once it is applied;
 //   - ending it ends no workload: the next one finds them as they are.

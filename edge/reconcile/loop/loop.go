@@ -98,7 +98,7 @@ type Config struct {
 	Health   Health              // default: nobody watches over what is used
 	Upgrade  Upgrade             // default: nobody sees to it
 	Disk     func() state.Health // how the node's own disk is; default: nothing is wrong with it
-	Parallel int                 // fetches and starts at a time; default 4
+	Parallel int                 // fetches at a time, and starts; default 4
 	Now      func() time.Time    // default time.Now
 	Log      *slog.Logger        // default: discard
 }
@@ -116,8 +116,10 @@ type Loop struct {
 	fetched  map[string]artifact.Component
 	busy     map[string]*underway
 	done     chan outcome
-	slots    chan struct{} // taken by fetches and starts
+	slots    map[reconcile.StepKind]chan struct{} // of the kinds that are bounded in number
+	asked    chan question
 	policies map[string]*policy
+	holds    reconcile.Holds   // of the last pass
 	node     *schema.Node      // as it was desired last, where that was valid
 	agent    *schema.NodeAgent // that was last asked for in a way that can be understood
 	wake     time.Time
@@ -144,15 +146,18 @@ func New(cfg Config) *Loop {
 		cfg.Health = healthy{}
 	}
 	return &Loop{
-		cfg:      cfg,
-		node:     defaultNode(),
-		memory:   map[string]reconcile.Memory{},
-		saved:    map[string]string{},
-		plans:    map[string]schema.Plan{},
-		fetched:  map[string]artifact.Component{},
-		busy:     map[string]*underway{},
-		done:     make(chan outcome),
-		slots:    make(chan struct{}, cfg.Parallel),
+		cfg:     cfg,
+		node:    defaultNode(),
+		memory:  map[string]reconcile.Memory{},
+		saved:   map[string]string{},
+		plans:   map[string]schema.Plan{},
+		fetched: map[string]artifact.Component{},
+		busy:    map[string]*underway{},
+		done:    make(chan outcome),
+		asked:   make(chan question),
+		slots: map[reconcile.StepKind]chan struct{}{
+			reconcile.Fetch: make(chan struct{}, cfg.Parallel), reconcile.Start: make(chan struct{}, cfg.Parallel),
+		},
 		policies: map[string]*policy{},
 		status:   Status{Applications: []Application{}, Policies: []Policy{}},
 	}
@@ -195,6 +200,9 @@ func (l *Loop) Run(ctx context.Context) error {
 		case o := <-l.done:
 			l.account(o)
 			full = true
+		case q := <-l.asked:
+			q.answer <- l.rehearse(ctx, q.changes)
+			full = false
 		case <-l.cfg.Policies.Changed():
 			full = false
 		}
@@ -215,10 +223,10 @@ func (l *Loop) pass(ctx context.Context) {
 	}
 	apps, gone := reconcile.Prepare(desired, l.memory)
 	l.cfg.Probes.Watch(targets(apps, observed))
-	apps, plan := reconcile.Decide(desired, reconcile.Input{
-		Now: now, Boot: l.cfg.Node.Boot, Complete: complete, Apps: apps, Gone: gone, Observed: observed,
-		Memory: l.memory, Fetched: l.ready(), Busy: l.steps(), Holds: l.look(desired, complete, apps, observed), Health: l.cfg.Probes.Health(),
-	})
+	l.holds = l.look(desired, complete, apps, observed)
+	in := l.input(now, complete, observed)
+	in.Apps, in.Gone = apps, gone
+	apps, plan := reconcile.Decide(desired, in)
 	l.memory = plan.Memory
 	if !plan.Wake.IsZero() {
 		l.wakeAt(plan.Wake)
@@ -246,6 +254,14 @@ func (l *Loop) pass(ctx context.Context) {
 	}
 }
 
+// input is what is planned from, without what is desired.
+func (l *Loop) input(now time.Time, complete bool, observed []workload.Status) reconcile.Input {
+	return reconcile.Input{
+		Now: now, Boot: l.cfg.Node.Boot, Complete: complete, Observed: observed,
+		Memory: l.memory, Fetched: l.ready(), Busy: l.steps(), Holds: l.holds, Health: l.cfg.Probes.Health(),
+	}
+}
+
 func (l *Loop) wakeAt(t time.Time) {
 	if t.Before(l.wake) {
 		l.wake = t
@@ -260,10 +276,20 @@ func (l *Loop) gone(shadowName string) {
 }
 
 // finish waits for the steps under way. A start is waited for, so that its
-// outcome is known; what else is broken off the next agent takes up again.
+// outcome is known; what else is broken off the next agent takes up again. What
+// hangs isn't waited for.
 func (l *Loop) finish() {
+	late := time.NewTimer(finishPatience)
+	defer late.Stop()
 	for len(l.busy) > 0 {
-		l.account(<-l.done)
+		select {
+		case o := <-l.done:
+			l.account(o)
+			continue
+		case <-late.C:
+			l.cfg.Log.Error("steps under way are left to themselves", "steps", len(l.busy))
+		}
+		break
 	}
 	l.save()
 }

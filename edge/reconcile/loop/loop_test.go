@@ -270,6 +270,66 @@ type runner struct {
 	n       int
 	changes chan struct{}
 	blocked chan struct{} // when set, Resolve waits for it
+	hang    map[string]hang
+	loaded  map[string]int64 // of a hundred bytes, by component
+}
+
+// hang is a call that doesn't return.
+type hang struct {
+	until chan struct{}
+	deaf  bool // not even when it shall
+}
+
+func (r *runner) hangs(call string, deaf bool) (release func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.hang == nil {
+		r.hang = map[string]hang{}
+	}
+	h := hang{make(chan struct{}), deaf}
+	r.hang[call] = h
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.hang, call)
+		close(h.until)
+	}
+}
+
+// wait hangs where it shall.
+func (r *runner) wait(ctx context.Context, call string) error {
+	r.mu.Lock()
+	h, hangs := r.hang[call]
+	r.mu.Unlock()
+	if !hangs {
+		return nil
+	}
+	if h.deaf {
+		ctx = context.WithoutCancel(ctx)
+	}
+	select {
+	case <-h.until:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (r *runner) load(ref string, done int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.loaded == nil {
+		r.loaded = map[string]int64{}
+	}
+	r.loaded[ref] = done
+}
+
+// Progress implements Progress.
+func (r *runner) Progress(ref string) (done, total int64, known bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	done, known = r.loaded[ref]
+	return done, 100, known
 }
 
 func (r *runner) note(format string, args ...any) {
@@ -291,6 +351,9 @@ func (r *runner) Resolve(ctx context.Context, ref string) (artifact.Component, e
 	blocked, err := r.blocked, r.refuse[ref]
 	r.note("resolve:%s", ref)
 	r.mu.Unlock()
+	if err := r.wait(ctx, "resolve:"+ref); err != nil {
+		return artifact.Component{}, err
+	}
 	if blocked != nil {
 		select {
 		case <-blocked:
@@ -303,7 +366,10 @@ func (r *runner) Resolve(ctx context.Context, ref string) (artifact.Component, e
 	}}, err
 }
 
-func (r *runner) Start(_ context.Context, s workload.Spec) (workload.Status, error) {
+func (r *runner) Start(ctx context.Context, s workload.Spec) (workload.Status, error) {
+	if err := r.wait(ctx, "start:"+s.Name); err != nil {
+		return workload.Status{}, err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.note("start:%s", s.Name)
@@ -318,7 +384,10 @@ func (r *runner) Start(_ context.Context, s workload.Spec) (workload.Status, err
 	return st, nil
 }
 
-func (r *runner) Stop(_ context.Context, name string, _ time.Duration) (workload.Status, error) {
+func (r *runner) Stop(ctx context.Context, name string, _ time.Duration) (workload.Status, error) {
+	if err := r.wait(ctx, "stop:"+name); err != nil {
+		return workload.Status{}, err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.note("stop:%s", name)

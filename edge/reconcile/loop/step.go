@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -19,6 +20,7 @@ type underway struct {
 	step      reconcile.Step
 	component string             // that it makes ready or runs from
 	cancel    context.CancelFunc // breaks it off
+	overdue   atomic.Bool        // it was broken off for taking too long
 }
 
 // outcome is how a step ended.
@@ -39,28 +41,31 @@ func (l *Loop) begin(ctx context.Context, s reconcile.Step, a *reconcile.App) {
 		spec = specOf(a, l.fetched[component], s.TargetInstance)
 		ctx = context.WithoutCancel(ctx) // it is short, and half of one is worth nothing
 	}
-	stepCtx, cancel := context.WithCancel(ctx)
-	l.busy[s.App] = &underway{s, component, cancel}
+	stepCtx, cancel := context.WithCancelCause(ctx)
+	u := &underway{step: s, component: component, cancel: func() { cancel(nil) }}
+	l.busy[s.App] = u
 	l.begun(schema.AppPrefix+s.App, string(s.Kind), l.memory[s.App].Applied.Version)
-	l.cfg.Log.Info("step", "kind", string(s.Kind), "app", s.App, "trace", l.plans[schema.AppPrefix+s.App].Trace)
+	l.cfg.Log.Info("step", "kind", string(s.Kind), "app", s.App, "reason", s.Reason, "trace", l.plans[schema.AppPrefix+s.App].Trace)
 	go func() {
-		defer cancel()
+		defer cancel(nil)
 		o := outcome{step: s}
-		if s.Kind == reconcile.Fetch || s.Kind == reconcile.Start {
-			select {
-			case l.slots <- struct{}{}:
-				defer func() { <-l.slots }()
-			case <-stepCtx.Done():
-				o.err = stepCtx.Err()
-				l.done <- o
-				return
-			}
+		done := make(chan struct{})
+		release, err := l.enter(stepCtx, s.Kind)
+		if err != nil {
+			o.err = err
+			l.done <- o
+			return
 		}
+		go l.oversee(overseen{u, cancel, release, done})
 		if o.err = failpoint.HitStep(string(s.Kind), failpoint.Before); o.err == nil {
 			l.carryOut(stepCtx, &o, spec)
 		}
 		if err := failpoint.HitStep(string(s.Kind), failpoint.After); err != nil {
 			o.err = err
+		}
+		close(done)
+		if cause := context.Cause(stepCtx); o.err != nil && errors.Is(cause, errOverdue) {
+			o.err = fmt.Errorf("%w: %w", cause, o.err)
 		}
 		l.done <- o
 	}()
@@ -95,7 +100,7 @@ func (l *Loop) account(o outcome) {
 	delete(l.busy, s.App)
 	m := l.memory[s.App]
 	switch {
-	case errors.Is(o.err, context.Canceled): // nobody wants it any more, or the agent ends
+	case errors.Is(o.err, context.Canceled) && !errors.Is(o.err, errOverdue): // nobody wants it any more, or the agent ends
 	case o.err != nil:
 		l.cfg.Log.Warn("step failed", "kind", string(s.Kind), "app", s.App, "error", o.err)
 		if s.Kind == reconcile.Start {
@@ -114,6 +119,10 @@ func (l *Loop) account(o outcome) {
 // where that is done.
 func faultOf(kind reconcile.StepKind, err error) reconcile.Fault {
 	f := reconcile.Fault{Code: string(kind) + "-failed", Message: clip(err.Error()), Retryable: true}
+	if errors.Is(err, errOverdue) || errors.Is(err, context.DeadlineExceeded) {
+		f.Code = string(kind) + reconcile.CodeTimeout
+		return f
+	}
 	for _, known := range []struct {
 		err   error
 		code  string
@@ -158,8 +167,15 @@ func (l *Loop) ready() map[string]bool {
 
 func (l *Loop) steps() map[string]reconcile.Step {
 	out := make(map[string]reconcile.Step, len(l.busy))
+	now := l.cfg.Now()
 	for name, u := range l.busy {
-		out[name] = u.step
+		s := u.step
+		if p, can := l.cfg.Components.(Progress); can && s.Kind == reconcile.Fetch {
+			s.Done, s.Total, _ = p.Progress(u.component)
+			l.wakeAt(now.Add(reportProgress))
+		}
+		s.Overdue = u.overdue.Load()
+		out[name] = s
 	}
 	return out
 }
