@@ -20,7 +20,7 @@ build: ## build bin/gnomon, bin/gnomon-edge, bin/gnomon-launch, bin/gnomon-shim 
 	$(PURE) -o $(BIN)/gnomon ./cloud/cmd/gnomon
 	$(PURE) -o $(BIN)/gnomon-edge ./edge/cmd/gnomon-edge
 	$(PURE) -o $(BIN)/gnomon-launch ./edge/cmd/gnomon-launch
-	CGO_ENABLED=1 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/gnomon-shim ./edge/cmd/gnomon-shim
+	CGO_ENABLED=1 go build -trimpath -tags netgo,osusergo -ldflags '$(LDFLAGS)' -o $(BIN)/gnomon-shim ./edge/cmd/gnomon-shim
 	$(PURE) -o $(BIN)/gnomon-sim ./simulator/cmd/gnomon-sim
 
 demo: ## the main job on this machine: cloud, edge node, three modes, a meter (DEMO_EXIT=1 ends it)

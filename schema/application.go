@@ -33,23 +33,30 @@ const (
 // Run is the run configuration, the same in all three modes; Matrix says what
 // each mode does with it.
 type Run struct {
-	Command    []string          `json:"command"`    // replaces the component's entry point
-	Args       []string          `json:"args"`       // replaces the component's arguments
-	Env        map[string]string `json:"env"`        // added to the component's environment
-	Files      []File            `json:"files"`      // placed before start
-	Reload     Reload            `json:"reload"`     // how a change of nothing but the content of files takes effect; "" = by a restart
-	Ports      []Port            `json:"ports"`      // reachable from outside the node
-	Network    Network           `json:"network"`    // host (default) or bridge
-	DNS        *DNS              `json:"dns"`        // name servers of the container; nil = the node's
-	Hostname   string            `json:"hostname"`   // inside the container
-	Privileged bool              `json:"privileged"` // all capabilities and devices
-	Serial     []string          `json:"serial"`     // serial ports of the node, such as /dev/ttyS1
-	User       string            `json:"user"`       // uid, uid:gid or a name known where it runs; "" = the component's, else root; mode host: UserOwn
-	Dir        string            `json:"dir"`        // working directory; "" = the component's
-	StopGrace  Duration          `json:"stopGrace"`  // from the polite signal to the forced one; default 10s
-	Resources  Resources         `json:"resources"`
-	Restart    Restart           `json:"restart"`
-	Health     *Health           `json:"health"`
+	Command      []string          `json:"command"`      // replaces the component's entry point
+	Args         []string          `json:"args"`         // replaces the component's arguments
+	Env          map[string]string `json:"env"`          // added to the component's environment
+	Files        []File            `json:"files"`        // placed before start
+	Reload       Reload            `json:"reload"`       // how a change of nothing but the content of files takes effect; "" = by a restart
+	Ports        []Port            `json:"ports"`        // reachable from outside the node
+	Network      Network           `json:"network"`      // host (default) or bridge
+	DNS          *DNS              `json:"dns"`          // name servers of the container; nil = the node's
+	Hostname     string            `json:"hostname"`     // inside the container
+	Privileged   bool              `json:"privileged"`   // all capabilities and devices
+	Serial       []string          `json:"serial"`       // serial ports of the node, such as /dev/ttyS1
+	Devices      []Device          `json:"devices"`      // of the node, besides the few that every program needs
+	Capabilities *Capabilities     `json:"capabilities"` // other than UsualCapabilities
+	ReadOnly     bool              `json:"readOnly"`     // the root file system; volumes, data, /tmp, /run and /var/tmp stay writable
+	Init         bool              `json:"init"`         // a first process that passes signals on and collects orphans
+	Volumes      []Volume          `json:"volumes"`      // directories beside the component's
+	Timezone     string            `json:"timezone"`     // of the node's tables, such as Asia/Shanghai; "" = the component's
+	Log          *Log              `json:"log"`          // bounds of the output that is kept; nil = the node's
+	User         string            `json:"user"`         // uid, uid:gid or a name known where it runs; "" = the component's, else root; mode host: UserOwn
+	Dir          string            `json:"dir"`          // working directory; "" = the component's
+	StopGrace    Duration          `json:"stopGrace"`    // from the polite signal to the forced one; default 10s
+	Resources    Resources         `json:"resources"`
+	Restart      Restart           `json:"restart"`
+	Health       *Health           `json:"health"`
 }
 
 // UserOwn as run.user is a user that no other application of the node has, for
@@ -93,6 +100,43 @@ type DNS struct {
 	Search  []string `json:"search"`  // domains, at most MaxDNSSearch; empty = the node's
 }
 
+// Device is a device of the node under its own name.
+type Device struct {
+	Path   string `json:"path"`   // below /dev
+	Access string `json:"access"` // r, w or rw (default)
+}
+
+// Capabilities changes what the root of a container may do. ALL stands for every
+// capability, and what is added counts after what is dropped.
+type Capabilities struct {
+	Add  []string `json:"add"` // such as NET_ADMIN
+	Drop []string `json:"drop"`
+}
+
+// VolumeKind is how long a volume's content stays.
+type VolumeKind string
+
+// The kinds of volumes.
+const (
+	VolumeLasting   VolumeKind = "lasting"   // on the node's disk, through restarts and updates
+	VolumeTemporary VolumeKind = "temporary" // in memory, until the container ends
+)
+
+// Volume is a directory that is not part of the component.
+type Volume struct {
+	Path string     `json:"path"` // where the container sees it; absolute
+	Kind VolumeKind `json:"kind"` // default lasting
+	Name string     `json:"name"` // lasting: what it is called on the node
+	Keep bool       `json:"keep"` // lasting: it stays when the application is removed
+	Size Bytes      `json:"size"` // temporary: its bound, which counts as memory; default 16Mi
+}
+
+// Log bounds the output of an application that is kept.
+type Log struct {
+	Size  Bytes `json:"size"`  // at which a file is put aside; 0 = the node's
+	Files int   `json:"files"` // kept, the current one included; 0 = the node's
+}
+
 // Port makes a container's port reachable on the node. In the node's own network
 // both numbers are the same.
 type Port struct {
@@ -107,6 +151,17 @@ type Resources struct {
 	Memory Bytes `json:"memory"` // at least MinMemory
 	Pids   int64 `json:"pids"`   // processes and threads, at least 1
 	Disk   Bytes `json:"disk"`   // its data, writable layers and logs; over it, it is stopped and not started
+	IO     *IO   `json:"io"`     // nil = no bound
+}
+
+// IO bounds reading and writing, per second, on the disk that holds the agent's
+// data. Zero means no bound. A v1 cgroup does not bound what is written by way of
+// the page cache.
+type IO struct {
+	Read     Bytes `json:"read"` // at least MinIO
+	Write    Bytes `json:"write"`
+	ReadOps  int64 `json:"readOps"` // at least 10
+	WriteOps int64 `json:"writeOps"`
 }
 
 // RestartPolicy says after which exits an application is started again.
@@ -174,4 +229,11 @@ const (
 	MaxDependsOn         = 16
 	MaxDNSServers        = 3 // more are not asked by any resolver
 	MaxDNSSearch         = 6
+	MaxDevices           = 32
+	MaxVolumes           = 16
+	MaxLogFiles          = 20
+
+	MinIO      Bytes = 64 << 10 // bytes a second: below it nothing would start
+	MinLogSize Bytes = 4 << 10
+	MaxLogSize Bytes = 1 << 30
 )

@@ -46,6 +46,14 @@ func (a *Application) defaults() {
 		setDefault(&r.Ports[i].Container, r.Ports[i].Host)
 		setDefault(&r.Ports[i].Protocol, "tcp")
 	}
+	for i := range r.Devices {
+		setDefault(&r.Devices[i].Access, "rw")
+	}
+	for i := range r.Volumes {
+		if setDefault(&r.Volumes[i].Kind, VolumeLasting); r.Volumes[i].Kind == VolumeTemporary {
+			setDefault(&r.Volumes[i].Size, 16<<20)
+		}
+	}
 	if h := r.Health; h != nil {
 		setDefault(&h.StartPeriod, Duration(10*time.Second))
 		setDefault(&h.Interval, Duration(10*time.Second))
@@ -184,6 +192,20 @@ func (r *Resources) validate(c *check) {
 	}
 	if r.Pids < 0 {
 		c.add("run.resources.pids", "must not be negative", r.Pids, 0)
+	}
+	if r.IO == nil {
+		return
+	}
+	for _, b := range []struct {
+		path   string
+		v, min int64
+	}{
+		{"read", int64(r.IO.Read), int64(MinIO)}, {"write", int64(r.IO.Write), int64(MinIO)},
+		{"readOps", r.IO.ReadOps, 10}, {"writeOps", r.IO.WriteOps, 10},
+	} {
+		if b.v != 0 && b.v < b.min {
+			c.add("run.resources.io."+b.path, "is too little to start with", b.v, b.min)
+		}
 	}
 }
 

@@ -61,6 +61,21 @@ func TestParseApplication_Refuses(t *testing.T) {
 		{"dns server", `{"component":"a@1","run":{"dns":{"servers":["ns.example"]}}}`, "run.dns.servers[0]"},
 		{"dns servers", `{"component":"a@1","run":{"dns":{"servers":["1.1.1.1","1.1.1.2","1.1.1.3","1.1.1.4"]}}}`, "run.dns.servers"},
 		{"dns search", `{"component":"a@1","run":{"dns":{"search":["a b"]}}}`, "run.dns.search[0]"},
+		{"device outside dev", `{"component":"a@1","run":{"devices":[{"path":"/etc/passwd"}]}}`, "run.devices[0].path"},
+		{"device access", `{"component":"a@1","run":{"devices":[{"path":"/dev/kmsg","access":"x"}]}}`, "run.devices[0].access"},
+		{"capability", `{"component":"a@1","run":{"capabilities":{"add":["CAP_NET_ADMIN"]}}}`, "run.capabilities.add[0]"},
+		{"volume kind", `{"component":"a@1","run":{"volumes":[{"path":"/d","kind":"nfs"}]}}`, "run.volumes[0].kind"},
+		{"volume without name", `{"component":"a@1","run":{"volumes":[{"path":"/d"}]}}`, "run.volumes[0].name"},
+		{"volume in proc", `{"component":"a@1","run":{"volumes":[{"path":"/proc/x","name":"d"}]}}`, "run.volumes[0].path"},
+		{"volume climbing", `{"component":"a@1","run":{"volumes":[{"path":"/a/../b","name":"d"}]}}`, "run.volumes[0].path"},
+		{"volume path twice", `{"component":"a@1","run":{"volumes":[{"path":"/d","name":"d"},{"path":"/d","name":"e"}]}}`, "run.volumes[1].path"},
+		{"volume name twice", `{"component":"a@1","run":{"volumes":[{"path":"/d","name":"d"},{"path":"/e","name":"d"}]}}`, "run.volumes[1].name"},
+		{"kept in memory", `{"component":"a@1","run":{"volumes":[{"path":"/d","kind":"temporary","keep":true}]}}`, "run.volumes[0].name"},
+		{"size on disk", `{"component":"a@1","run":{"volumes":[{"path":"/d","name":"d","size":"1Mi"}]}}`, "run.volumes[0].size"},
+		{"time zone", `{"component":"a@1","run":{"timezone":"../../etc/passwd"}}`, "run.timezone"},
+		{"log size", `{"component":"a@1","run":{"log":{"size":"1Ki"}}}`, "run.log.size"},
+		{"log files", `{"component":"a@1","run":{"log":{"files":21}}}`, "run.log.files"},
+		{"io", `{"component":"a@1","run":{"resources":{"io":{"write":"1Ki"}}}}`, "run.resources.io.write"},
 		{"serial outside dev", `{"component":"a@1","run":{"serial":["/dev/../etc/passwd"]}}`, "run.serial[0]"},
 		{"port", `{"component":"a@1","run":{"ports":[{"host":70000}]}}`, "run.ports[0].host"},
 		{"port twice", `{"component":"a@1","run":{"ports":[{"host":80},{"host":80}]}}`, "run.ports[1].host"},
@@ -116,6 +131,13 @@ dns: yes | not applicable | not applicable
 hostname: yes | yes, container rebuilt | refused
 privileged: yes | yes, container rebuilt | refused
 serial: yes | yes, container rebuilt | not applicable
+devices: yes | not applicable | not applicable
+capabilities: yes | not applicable | not applicable
+readOnly: yes | not applicable | not applicable
+init: yes | not applicable | not applicable
+volumes: yes | not applicable | not applicable
+timezone: yes | not applicable | yes
+log: yes | yes | yes
 args: yes | yes | yes
 command: yes | yes | yes`
 	var got strings.Builder

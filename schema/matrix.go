@@ -18,18 +18,25 @@ type Option string
 
 // The options.
 const (
-	OptionEnvironment Option = "environment"
-	OptionPorts       Option = "ports"
-	OptionRestart     Option = "restart"
-	OptionFiles       Option = "files"
-	OptionResources   Option = "resources"
-	OptionNetwork     Option = "network"
-	OptionDNS         Option = "dns"
-	OptionHostname    Option = "hostname"
-	OptionPrivileged  Option = "privileged"
-	OptionSerial      Option = "serial"
-	OptionArgs        Option = "args"
-	OptionCommand     Option = "command"
+	OptionEnvironment  Option = "environment"
+	OptionPorts        Option = "ports"
+	OptionRestart      Option = "restart"
+	OptionFiles        Option = "files"
+	OptionResources    Option = "resources"
+	OptionNetwork      Option = "network"
+	OptionDNS          Option = "dns"
+	OptionHostname     Option = "hostname"
+	OptionPrivileged   Option = "privileged"
+	OptionSerial       Option = "serial"
+	OptionDevices      Option = "devices"
+	OptionCapabilities Option = "capabilities"
+	OptionReadOnly     Option = "readOnly"
+	OptionInit         Option = "init"
+	OptionVolumes      Option = "volumes"
+	OptionTimezone     Option = "timezone"
+	OptionLog          Option = "log"
+	OptionArgs         Option = "args"
+	OptionCommand      Option = "command"
 )
 
 // Support says what a mode does with an option.
@@ -71,6 +78,19 @@ var Matrix = []Row{
 		Reason: "a host process already runs beside the agent; give it a user instead"},
 	{Option: OptionSerial, Path: "run.serial", Support: row(Supported, Rebuild, NotApplicable),
 		Reason: "a host process opens the node's own devices"},
+	{Option: OptionDevices, Path: "run.devices", Support: row(Supported, NotApplicable, NotApplicable),
+		Reason: "an attached application has the devices of its container, a host process those of the node"},
+	{Option: OptionCapabilities, Path: "run.capabilities", Support: row(Supported, NotApplicable, NotApplicable),
+		Reason: "an attached application has the capabilities of its container, a host process those of its user"},
+	{Option: OptionReadOnly, Path: "run.readOnly", Support: row(Supported, NotApplicable, NotApplicable),
+		Reason: "the root file system is that of the container, or of the node"},
+	{Option: OptionInit, Path: "run.init", Support: row(Supported, NotApplicable, NotApplicable),
+		Reason: "the first process is that of the container, or of the node"},
+	{Option: OptionVolumes, Path: "run.volumes", Support: row(Supported, NotApplicable, NotApplicable),
+		Reason: "an attached application sees the volumes of its container, a host process has $GNOMON_DATA"},
+	{Option: OptionTimezone, Path: "run.timezone", Support: row(Supported, NotApplicable, Supported),
+		Reason: "an attached application has the time zone of its container"},
+	{Option: OptionLog, Path: "run.log", Support: row(Supported, Supported, Supported)},
 	{Option: OptionArgs, Path: "run.args", Support: row(Supported, Supported, Supported)},
 	{Option: OptionCommand, Path: "run.command", Support: row(Supported, Supported, Supported)},
 }

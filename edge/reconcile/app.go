@@ -230,6 +230,10 @@ func hashOf(want *schema.Application) string {
 		r.Env = nil
 	}
 	r.Command, r.Args, r.Files, r.Ports, r.Serial = some(r.Command), some(r.Args), some(r.Files), some(r.Ports), some(r.Serial)
+	r.Devices, r.Volumes = some(r.Devices), some(r.Volumes)
+	if k := r.Capabilities; k != nil {
+		r.Capabilities = &schema.Capabilities{Add: some(k.Add), Drop: some(k.Drop)}
+	}
 	if d := r.DNS; d != nil {
 		r.DNS = &schema.DNS{Servers: some(d.Servers), Search: some(d.Search)}
 	}

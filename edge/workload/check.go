@@ -72,6 +72,12 @@ func checkMatrix(s Spec) error {
 		{schema.OptionSerial, len(s.Serial) > 0},
 		{schema.OptionNetwork, s.Network != ""},
 		{schema.OptionDNS, s.DNS != nil},
+		{schema.OptionDevices, len(s.Devices) > 0},
+		{schema.OptionCapabilities, s.Capabilities != nil},
+		{schema.OptionReadOnly, s.ReadOnly},
+		{schema.OptionInit, s.Init},
+		{schema.OptionVolumes, len(s.Volumes) > 0},
+		{schema.OptionTimezone, s.Timezone != "" && s.Mode != schema.ModeHost},
 		{schema.OptionPorts, len(s.Ports) > 0 && s.Mode == schema.ModeHost},
 	}
 	for _, o := range ofContainer {

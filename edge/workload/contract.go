@@ -57,6 +57,14 @@ type Spec struct {
 	Privileged bool     `json:"privileged,omitempty"` // container only
 	Serial     []string `json:"serial,omitempty"`     // container only: absolute paths of character devices
 
+	Devices      []schema.Device      `json:"devices,omitempty"`      // container only
+	Capabilities *schema.Capabilities `json:"capabilities,omitempty"` // container only
+	ReadOnly     bool                 `json:"readOnly,omitempty"`     // container only: the root file system
+	Init         bool                 `json:"init,omitempty"`         // container only: Command is not the first process
+	Volumes      []schema.Volume      `json:"volumes,omitempty"`      // container only; outlive Remove if they say so
+	Timezone     string               `json:"timezone,omitempty"`     // container and host: of the node's tables
+	Log          schema.Log           `json:"log,omitzero"`           // bounds other than the Runner's own
+
 	// Files are placed before the start, owned by User. container and attach:
 	// mounted at Path. host: written to $GNOMON_FILES + Path, never to Path
 	// itself, so that no application can replace a file of the node. What comes

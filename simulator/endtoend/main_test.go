@@ -34,7 +34,7 @@ func setUp(m *testing.M) int {
 	for _, b := range []struct{ path, pkg, cgo string }{
 		{agentPath, "gnomon/edge/cmd/gnomon-edge", "0"}, {shimPath, "gnomon/edge/cmd/gnomon-shim", "1"},
 	} {
-		cmd := exec.Command("go", "build", "-buildvcs=false", "-o", b.path, b.pkg)
+		cmd := exec.Command("go", "build", "-buildvcs=false", "-tags=netgo,osusergo", "-o", b.path, b.pkg)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED="+b.cgo)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "FAIL: go build %s: %v: %s\n", b.pkg, err, out)

@@ -10,6 +10,9 @@
 // and its child, by a fresh image of the same program, which waits before even
 // the Go runtime has started; see package idle.
 //
+// It is linked statically, since a container's first process runs it, too, just
+// before its program; see package stage.
+//
 // It never restarts a workload and never decides anything.
 //
 //	gnomon-shim run DIR    lock on fd 3, readiness on fd 4; see package instance

@@ -12,6 +12,7 @@ import (
 	"gnomon/edge/cmd/gnomon-shim/container"
 	"gnomon/edge/cmd/gnomon-shim/idle"
 	"gnomon/edge/cmd/gnomon-shim/rotate"
+	"gnomon/edge/cmd/gnomon-shim/stage"
 	"gnomon/edge/failpoint"
 	"gnomon/edge/workload"
 	"gnomon/edge/workload/cgroup"
@@ -121,6 +122,9 @@ func (k *keeper) keepLog(pipe *os.File) <-chan struct{} {
 
 // finish writes how the workload ended, first of all, and then clears up.
 func (k *keeper) finish(s unix.WaitStatus, drained <-chan struct{}) error {
+	if ended, ok := stage.Ended(k.dir.Ended()); ok && k.req.Spec.Init {
+		s = ended
+	}
 	st := &k.rec.Status
 	st.State, st.PID, st.ExitedAt = workload.Exited, 0, time.Now()
 	st.ExitCode = s.ExitStatus()

@@ -48,7 +48,23 @@ func reload(dir instance.Dir) error {
 	if err != nil || req.Spec.Reload == schema.ReloadNone {
 		return err
 	}
-	return tell(pidfd, rec.PID, req.Spec.Reload)
+	program := rec.PID
+	if former.Spec.Init {
+		if program, err = child(rec.PID); err != nil {
+			return err
+		}
+	}
+	return tell(pidfd, program, req.Spec.Reload)
+}
+
+// child returns the program under an init, which passes signals on to it.
+func child(init int) (int, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", init, init))
+	if err != nil {
+		return 0, err
+	}
+	first, _, _ := strings.Cut(string(b), " ")
+	return strconv.Atoi(first)
 }
 
 func reloadHost(j launch.Job, former []schema.File) error {

@@ -76,6 +76,10 @@ func start(dir instance.Dir, req instance.Request) (log *os.File, s launch.Start
 	}
 	defer out.Close()
 	job := launch.Job{Dir: dir, Request: req, Output: out}
+	if err := job.FindDisk(); err != nil {
+		log.Close()
+		return nil, s, err
+	}
 	switch req.Spec.Mode {
 	case schema.ModeContainer:
 		s, err = container.Run(job)

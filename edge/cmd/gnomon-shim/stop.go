@@ -34,7 +34,7 @@ func (k *keeper) stop() {
 // do, so they are asked instead. ask is false when nobody could be asked.
 func (k *keeper) ask() bool {
 	main := k.rec.PID
-	if !deaf(main) {
+	if k.req.Spec.Init || !deaf(main) { // our init passes it on
 		return unix.Kill(main, unix.SIGTERM) == nil
 	}
 	pids, _ := k.group.Pids()

@@ -32,6 +32,11 @@ func specOf(a *reconcile.App, c artifact.Component, targetInstance string) workl
 		Hostname: run.Hostname, Privileged: run.Privileged, Serial: run.Serial, Files: run.Files, Reload: run.Reload,
 		Resources: run.Resources, Network: run.Network, Ports: run.Ports, DNS: run.DNS, StopGrace: run.StopGrace.D(),
 	}
+	s.Devices, s.Capabilities, s.ReadOnly, s.Init = run.Devices, run.Capabilities, run.ReadOnly, run.Init
+	s.Volumes, s.Timezone = run.Volumes, run.Timezone
+	if run.Log != nil {
+		s.Log = *run.Log
+	}
 	if s.Dir == "" {
 		s.Dir = c.Image.WorkingDir
 	}

@@ -18,6 +18,14 @@ type Limits struct {
 	CPU    int64 // thousandths of a core
 	Memory int64 // bytes; swap is not given on top
 	Pids   int64 // processes and threads
+	IO     Throttle
+}
+
+// Throttle bounds what a disk does for a group, per second.
+type Throttle struct {
+	Disk              Disk
+	Read, Write       int64 // bytes
+	ReadOps, WriteOps int64
 }
 
 // cpuPeriod is the accounting period of the CPU limit: the kernel's default.
@@ -62,7 +70,7 @@ func (d dir) mkdir(path string) error {
 // handDown enables controllers for the children of a v2 group. It is best
 // effort: Set fails by name if a controller that is needed is missing.
 func handDown(parent string) {
-	for _, c := range []string{"cpu", "memory", "pids"} {
+	for _, c := range []string{"cpu", "memory", "pids", "io"} {
 		_ = write(parent, "cgroup.subtree_control", "+"+c)
 	}
 }
@@ -110,6 +118,9 @@ func (g Group) Set(l Limits) error {
 		if err := write(d.path, file, value); err != nil && s.wanted {
 			return fmt.Errorf("set %s of cgroup %s to %s: %w", file, g.path, value, err)
 		}
+	}
+	if err := g.setIO(l.IO); err != nil {
+		return err
 	}
 	g.denySwap(l.Memory)
 	return nil

@@ -5,6 +5,8 @@
 //
 //	DATA/run/NAME/INSTANCE/   one instance; see package instance
 //	DATA/apps/NAME/data/      survives updates of the component
+//	DATA/apps/NAME/volumes/   lasting volumes of containers
+//	DATA/volumes/NAME/        those that are kept when the name is removed
 //	DATA/apps/NAME/layers/    writable layers of containers, one per component
 //	DATA/apps/NAME/files/     files of host processes
 //	DATA/apps/NAME/versions/  of host processes, with the links current and good

@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
 		shimPath = filepath.Join(dir, "gnomon-shim")
-		build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", shimPath, "gnomon/edge/cmd/gnomon-shim")
+		build := exec.Command("go", "build", "-trimpath", "-tags=netgo,osusergo", "-ldflags=-s -w", "-o", shimPath, "gnomon/edge/cmd/gnomon-shim")
 		build.Env = append(os.Environ(), "CGO_ENABLED=1")
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "FAIL: build gnomon-shim (needs a C compiler): %v\n%s", err, out)

@@ -89,6 +89,12 @@ func (e *Executor) prepare(spec workload.Spec) (found, *os.File, error) {
 	if err := os.MkdirAll(e.run(spec.Name), 0o711); err != nil {
 		return found{}, nil, err
 	}
+	if spec.Log.Size > 0 {
+		req.LogBytes = int64(spec.Log.Size)
+	}
+	if spec.Log.Files > 0 {
+		req.LogFiles = spec.Log.Files
+	}
 	dir := instance.Dir(filepath.Join(e.run(spec.Name), req.Instance))
 	req.Files = filepath.Join(string(dir), "files")
 	switch spec.Mode {
@@ -101,6 +107,7 @@ func (e *Executor) prepare(spec workload.Spec) (found, *os.File, error) {
 		if err != nil {
 			return found{}, nil, err
 		}
+		req.Volumes, req.Kept = filepath.Join(e.app(spec.Name), "volumes"), filepath.Join(e.cfg.Data, "volumes", spec.Name)
 		if spec.Network == schema.NetworkBridge {
 			req.Bridge = &e.cfg.Bridge
 		}

@@ -10,6 +10,7 @@
 //	shim.log     what the shim itself had to say
 //	container/   libcontainer's state, mode container
 //	rootfs/      where the shim mounts the root file system, in its own mount namespace
+//	ended        wait status of the program under a container's init of ours
 //	network/     its hosts and resolv.conf; there as long as it may have addresses or ports
 //	files/       content of Spec.Files, modes container and attach
 //

@@ -37,6 +37,9 @@ type Request struct {
 	Data   string `json:"data"`   // survives updates: GNOMON_DATA
 	Files  string `json:"files"`  // host: GNOMON_FILES; others: where content is kept
 
+	Volumes string `json:"volumes,omitempty"` // container: lasting volumes
+	Kept    string `json:"kept,omitempty"`    // container: those that outlive the application
+
 	Bridge *workload.Bridge `json:"bridge,omitempty"` // container with a network of its own
 	Root   string           `json:"root,omitempty"`   // host: where this application's own copy of Spec.Root is; "" = there
 	User   string           `json:"user,omitempty"`   // host: who a user of its own is
@@ -101,6 +104,7 @@ func (d Dir) Reload() string    { return filepath.Join(string(d), "reload.json")
 func (d Dir) ShimLog() string   { return filepath.Join(string(d), "shim.log") }
 func (d Dir) Container() string { return filepath.Join(string(d), "container") }
 func (d Dir) Rootfs() string    { return filepath.Join(string(d), "rootfs") }
+func (d Dir) Ended() string     { return filepath.Join(string(d), "ended") }
 func (d Dir) Network() string   { return filepath.Join(string(d), "network") }
 
 // ReadRequest reads spec.json.

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 
 	"github.com/opencontainers/runc/libcontainer"
 	"golang.org/x/sys/unix"
@@ -47,6 +49,15 @@ func Attach(j launch.Job) (s launch.Started, err error) {
 	for _, f := range files {
 		grafts = append(grafts, graft{from: f.Source, to: f.Path, dir: f.Dir, readonly: f.ReadOnly})
 	}
+	target, err := instance.Dir(r.TargetDir).ReadRequest()
+	if err != nil {
+		return s, err
+	}
+	if target.Spec.ReadOnly {
+		if err := makePoints(instance.Dir(r.TargetDir), grafts); err != nil {
+			return s, err
+		}
+	}
 	if err := errors.Join(plant(r.TargetPID, grafts), failpoint.Hit(failpoint.ShimPlanted)); err != nil {
 		return s, err
 	}
@@ -60,9 +71,18 @@ func Attach(j launch.Job) (s launch.Started, err error) {
 	p := process(j, u, w)
 	// One name below the container's cgroup, in every hierarchy.
 	p.SubCgroupPaths = map[string]string{"": filepath.Base(r.Cgroup)}
+	st, err := staged(p, j, target.Spec)
+	if err != nil {
+		return s, err
+	}
+	defer st.Close()
 	if err := c.Run(p); err != nil {
 		Detach(r)
 		return s, classify(fmt.Errorf("start in container of %s: %w", r.Spec.Target, err))
+	}
+	if err := await(st, j); err != nil {
+		Detach(r)
+		return s, err
 	}
 	s.PID, err = p.Pid()
 	return s, errors.Join(err, j.Settle())
@@ -144,6 +164,39 @@ func (g graft) tree() (fd int, err error) {
 		return -1, fmt.Errorf("restrict mount of %s: %w", g.from, err)
 	}
 	return fd, nil
+}
+
+// makePoints makes mount points in a container whose root is read-only for all
+// but its shim.
+func makePoints(target instance.Dir, grafts []graft) error {
+	fd, pid, ok := target.Shim()
+	if !ok {
+		return fmt.Errorf("%w: its shim is gone", workload.ErrTarget)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	tree, err := os.OpenRoot(filepath.Join("/proc", strconv.Itoa(pid), "root", target.Rootfs()))
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	for _, g := range grafts {
+		name, dir := strings.TrimPrefix(g.to, "/"), filepath.Dir(g.to)
+		if g.dir {
+			dir = g.to
+		}
+		if err := tree.MkdirAll(strings.TrimPrefix(dir, "/"), 0o755); err != nil && dir != "/" {
+			return fmt.Errorf("make mount point %s in the container: %w", g.to, err)
+		}
+		if g.dir {
+			continue
+		}
+		f, err := tree.OpenFile(name, os.O_RDONLY|os.O_CREATE, 0o644)
+		if err != nil {
+			return fmt.Errorf("make mount point %s in the container: %w", g.to, err)
+		}
+		f.Close()
+	}
+	return nil
 }
 
 func (g graft) mountpoint() error {

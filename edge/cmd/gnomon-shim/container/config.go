@@ -22,6 +22,11 @@ func config(j launch.Job, u launch.User, files []launch.Placed) (*configs.Config
 	if err != nil {
 		return nil, err
 	}
+	mounts, err := ownMounts(j, u, files)
+	if err != nil {
+		return nil, err
+	}
+	held := capabilitiesOf(s)
 	normal := 0
 	c := &configs.Config{
 		Rootfs:          j.Dir.Rootfs(),
@@ -30,9 +35,10 @@ func config(j launch.Job, u launch.User, files []launch.Placed) (*configs.Config
 		Namespaces: configs.Namespaces{
 			{Type: configs.NEWNS}, {Type: configs.NEWPID}, {Type: configs.NEWUTS}, {Type: configs.NEWIPC},
 		},
-		Mounts:          append(systemMounts(s.Privileged), ownMounts(j, files)...),
+		Mounts:          append(systemMounts(s.Privileged), mounts...),
+		Readonlyfs:      s.ReadOnly,
 		Devices:         nodes,
-		Capabilities:    capabilitiesOf(s.Privileged),
+		Capabilities:    &configs.Capabilities{Bounding: held, Effective: held, Permitted: held},
 		NoNewPrivileges: !s.Privileged,
 		Rlimits:         []configs.Rlimit{fileLimit()},
 		OomScoreAdj:     &normal,
@@ -116,21 +122,6 @@ func systemMounts(privileged bool) []*configs.Mount {
 		{Device: "sysfs", Source: "sysfs", Destination: "/sys", Flags: noExec | readonly},
 		{Device: "cgroup", Source: "cgroup", Destination: "/sys/fs/cgroup", Flags: noExec | unix.MS_RELATIME | readonly},
 	}
-}
-
-// ownMounts are those of this application: its data and its files.
-func ownMounts(j launch.Job, files []launch.Placed) []*configs.Mount {
-	mounts := []*configs.Mount{
-		{Device: "bind", Source: j.Request.Data, Destination: dataMount, Flags: unix.MS_BIND | unix.MS_NOSUID | unix.MS_NODEV},
-	}
-	for _, f := range files {
-		flags := unix.MS_BIND | unix.MS_NOSUID | unix.MS_NODEV
-		if f.ReadOnly {
-			flags |= unix.MS_RDONLY
-		}
-		mounts = append(mounts, &configs.Mount{Device: "bind", Source: f.Source, Destination: f.Path, Flags: flags})
-	}
-	return mounts
 }
 
 // What of /proc and /sys tells about or changes the node.

@@ -3,10 +3,11 @@
 // interface carries no promise of compatibility.
 //
 // A container has its own process, mount, UTS, IPC and cgroup namespaces and the
-// node's network, or one of its own on the node's bridge. Its root is the component under a writable layer, mounted in
-// the shim's mount namespace, so no mount can be left behind on the node. Unless
-// privileged it has the usual capabilities, devices and masked paths, and can
-// gain no privileges.
+// node's network, or one of its own on the node's bridge. Its root is the
+// component under a writable layer, mounted in the shim's mount namespace, so no
+// mount can be left behind on the node. Unless privileged it has the usual
+// capabilities, devices and masked paths, a filter of system calls, and can gain
+// no privileges.
 package container
 
 import (

@@ -10,30 +10,30 @@ import (
 
 	"github.com/moby/sys/capability"
 	devices "github.com/opencontainers/cgroups/devices/config"
-	"github.com/opencontainers/runc/libcontainer/configs"
 	"golang.org/x/sys/unix"
 
 	"gnomon/edge/cmd/gnomon-shim/launch"
 	"gnomon/edge/workload"
+	"gnomon/schema"
 )
 
-// usualCapabilities is what container images have come to expect.
-var usualCapabilities = []string{
-	"CAP_AUDIT_WRITE", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_MKNOD",
-	"CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",
-}
-
-func capabilitiesOf(privileged bool) *configs.Capabilities {
+// capabilitiesOf returns the names of what the processes of a container may have.
+func capabilitiesOf(s workload.Spec) []string {
+	usual := schema.UsualCapabilities
+	if s.Privileged {
+		usual = schema.KnownCapabilities
+	}
 	var set []string
+	wanted := s.Capabilities.Of(usual)
 	for _, c := range capability.ListKnown() {
-		name := "CAP_" + strings.ToUpper(c.String())
+		name := strings.ToUpper(c.String())
 		// What the shim may not hold itself it cannot give.
 		held, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(c), 0, 0, 0)
-		if err == nil && held == 1 && (privileged || slices.Contains(usualCapabilities, name)) {
-			set = append(set, name)
+		if err == nil && held == 1 && slices.Contains(wanted, name) {
+			set = append(set, "CAP_"+name)
 		}
 	}
-	return &configs.Capabilities{Bounding: set, Effective: set, Permitted: set}
+	return set
 }
 
 // deviceNodes returns the devices made in the container, and the rules of what
@@ -70,10 +70,36 @@ func deviceNodes(s workload.Spec, u launch.User) ([]*devices.Device, []*devices.
 		}
 		made = append(made, d)
 	}
+	for _, a := range s.Devices {
+		d, err := allowed(a, u)
+		if err != nil {
+			return nil, nil, err
+		}
+		made = append(made, d)
+	}
 	for _, d := range made {
 		rules = append(rules, &d.Rule)
 	}
 	return made, rules, nil
+}
+
+// allowed maps a device of the allow-list. To make its node takes "m" as well,
+// which opens nothing.
+func allowed(a schema.Device, u launch.User) (*devices.Device, error) {
+	real, err := filepath.EvalSymlinks(a.Path)
+	if err != nil {
+		return nil, fmt.Errorf("run.devices: %w", err)
+	}
+	d, err := device(real)
+	if err != nil {
+		return nil, fmt.Errorf("run.devices %s: %w", a.Path, err)
+	}
+	d.Path, d.Uid, d.Gid, d.Allow = a.Path, uint32(u.UID), uint32(u.GID), true
+	d.Permissions = devices.Permissions(a.Access + "m")
+	if a.Access == "r" {
+		d.FileMode = 0o400
+	}
+	return d, nil
 }
 
 // serial maps a serial port under the very name asked for, such as a link in

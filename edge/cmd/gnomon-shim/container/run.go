@@ -10,6 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gnomon/edge/cmd/gnomon-shim/launch"
+	"gnomon/edge/cmd/gnomon-shim/seccomp"
+	"gnomon/edge/cmd/gnomon-shim/stage"
 	"gnomon/edge/failpoint"
 	"gnomon/edge/workload"
 	"gnomon/edge/workload/cgroup"
@@ -57,13 +59,18 @@ func Run(j launch.Job) (s launch.Started, err error) {
 	}
 	p := process(j, u, launch.Where{Root: "/", Data: dataMount})
 	p.Init = true
+	st, err := staged(p, j, j.Request.Spec)
+	if err != nil {
+		return s, errors.Join(err, c.Destroy())
+	}
+	defer st.Close()
 	if err := failpoint.Hit(failpoint.ShimCreated); err != nil {
 		return s, errors.Join(err, c.Destroy())
 	}
 	if err := c.Start(p); err != nil {
 		return s, errors.Join(classify(fmt.Errorf("start container: %w", err)), c.Destroy())
 	}
-	if err := finishStart(c, p, j, net); err != nil {
+	if err := finishStart(c, p, j, net, st); err != nil {
 		return s, errors.Join(err, c.Signal(unix.SIGKILL), c.Destroy())
 	}
 	s = net.started()
@@ -73,7 +80,7 @@ func Run(j launch.Job) (s launch.Started, err error) {
 
 // finishStart does what is left while the container's first process waits, and
 // lets it go on.
-func finishStart(c *libcontainer.Container, p *libcontainer.Process, j launch.Job, net *netting) error {
+func finishStart(c *libcontainer.Container, p *libcontainer.Process, j launch.Job, net *netting, st *stage.Stage) error {
 	pid, err := p.Pid()
 	if err != nil {
 		return err
@@ -87,7 +94,46 @@ func finishStart(c *libcontainer.Container, p *libcontainer.Process, j launch.Jo
 	if err := c.Exec(); err != nil {
 		return classify(fmt.Errorf("start container: %w", err))
 	}
-	return nil
+	return await(st, j)
+}
+
+// staged makes a process go by way of a stage, which installs the filter of
+// system calls of the container, whose Spec is given, and may stay as its init.
+func staged(p *libcontainer.Process, j launch.Job, container workload.Spec) (*stage.Stage, error) {
+	var filter []byte
+	if !container.Privileged {
+		var u unix.Utsname
+		if err := unix.Uname(&u); err != nil {
+			return nil, err
+		}
+		program, err := seccomp.Filter(capabilitiesOf(container), unix.ByteSliceToString(u.Release[:]))
+		if err != nil {
+			return nil, err
+		}
+		filter = seccomp.Bytes(program)
+	}
+	var status *os.File
+	if j.Request.Spec.Init {
+		var err error
+		if status, err = os.OpenFile(j.Dir.Ended(), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600); err != nil {
+			return nil, err
+		}
+	}
+	st, err := stage.New(filter, status)
+	if err != nil {
+		return nil, err
+	}
+	p.Args, p.ExtraFiles = st.Args(p.Args), st.Files()
+	return st, nil
+}
+
+// await waits until the program itself runs.
+func await(st *stage.Stage, j launch.Job) error {
+	err := st.Await()
+	if errors.Is(err, stage.ErrProgram) {
+		return launch.Classify(fmt.Errorf("%w %s", err, j.Request.Spec.Command[0]))
+	}
+	return err
 }
 
 // separate moves the container's first process, which waits to be told to go

@@ -27,6 +27,11 @@ func Host(j Job) (s Started, err error) {
 	if _, err := j.PlaceFiles(u, true); err != nil {
 		return s, err
 	}
+	if zone := j.Request.Spec.Timezone; zone != "" {
+		if _, err := FindZone(zone); err != nil {
+			return s, err
+		}
+	}
 	p := j.Process(u, Where{Root: j.root(), Data: j.Request.Data, Files: j.Request.Files})
 	program, err := lookPath(p)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"gnomon/edge/workload"
 	"gnomon/edge/workload/cgroup"
 	"gnomon/edge/workload/instance"
+	"gnomon/schema"
 )
 
 // Job is one workload to start.
@@ -25,6 +26,8 @@ type Job struct {
 	Dir     instance.Dir
 	Request instance.Request
 	Output  *os.File // the workload's stdout and stderr
+
+	io cgroup.Throttle
 }
 
 // Started is a workload that runs.
@@ -38,7 +41,25 @@ type Started struct {
 // Limits are those of the workload's cgroup.
 func (j Job) Limits() cgroup.Limits {
 	r := j.Request.Spec.Resources
-	return cgroup.Limits{CPU: int64(r.CPU), Memory: int64(r.Memory), Pids: r.Pids}
+	l := cgroup.Limits{CPU: int64(r.CPU), Memory: int64(r.Memory), Pids: r.Pids, IO: j.io}
+	if l.Pids > 0 && j.Request.Spec.Init {
+		l.Pids++ // the init is not the application's
+	}
+	return l
+}
+
+// FindDisk completes a job with the disk that its limits are about.
+func (j *Job) FindDisk() error {
+	bounds := j.Request.Spec.Resources.IO
+	if bounds == nil || *bounds == (schema.IO{}) {
+		return nil
+	}
+	disk, err := cgroup.DiskOf(filepath.Dir(j.Request.LogFile))
+	if errors.Is(err, cgroup.ErrNoDisk) {
+		return fmt.Errorf("%w: run.resources.io: the agent's data %w", workload.ErrUnsupported, err)
+	}
+	j.io = cgroup.Throttle{Disk: disk, Read: int64(bounds.Read), Write: int64(bounds.Write), ReadOps: bounds.ReadOps, WriteOps: bounds.WriteOps}
+	return err
 }
 
 // SetupLimits are those in force while libcontainer, itself a program of several
@@ -92,6 +113,18 @@ type Process struct {
 	User User
 }
 
+// Zones is where a node has its tables of time zones.
+const Zones = "/usr/share/zoneinfo"
+
+// FindZone checks that the node has the table of a time zone.
+func FindZone(name string) (path string, err error) {
+	path = filepath.Join(Zones, name)
+	if st, err := os.Stat(path); err != nil || !st.Mode().IsRegular() {
+		return "", fmt.Errorf("%w: run.timezone: this node has no %s; install tzdata", workload.ErrUnsupported, path)
+	}
+	return path, nil
+}
+
 // Process works the Spec out into arguments, environment, directory and user.
 func (j Job) Process(u User, w Where) Process {
 	s := j.Request.Spec
@@ -105,6 +138,9 @@ func (j Job) Process(u User, w Where) Process {
 		workload.EnvData + "=" + w.Data,
 		workload.EnvFiles + "=" + w.Files,
 	})
+	if zone := s.Timezone; zone != "" && s.Mode == schema.ModeHost {
+		env = workload.MergeEnv([]string{"TZ=:" + filepath.Join(Zones, zone)}, env)
+	}
 	p := Process{Env: env, User: u, Dir: s.Dir}
 	for _, a := range s.Command {
 		p.Args = append(p.Args, workload.Expand(a, env))
