@@ -14,6 +14,7 @@ import (
 
 	"gnomon/edge/artifact"
 	"gnomon/edge/collect"
+	"gnomon/edge/health/probe"
 	"gnomon/edge/reconcile/loop"
 	"gnomon/edge/state"
 	"gnomon/edge/workload"
@@ -52,7 +53,7 @@ func (s *station) reconcile() {
 	}
 	s.loop = loop.New(loop.Config{
 		Node: loop.Node{Agent: "test", Boot: instance.BootID(), BootEpoch: 1}, Shadows: s.shadows, Workloads: s.Executor,
-		Components: components, Policies: collect.New(collect.Config{}), Memory: disk, Log: slog.New(slog.DiscardHandler),
+		Components: components, Probes: probe.New(probe.Config{}), Policies: collect.New(collect.Config{}), Memory: disk, Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

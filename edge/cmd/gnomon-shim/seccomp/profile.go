@@ -75,7 +75,7 @@ func filter(processor string, capabilities []string, release string) ([]unix.Soc
 func table(text string) (numbers map[string]uint32, highest uint32) {
 	const usual = 0x1000 // beyond are the processor's own
 	numbers = make(map[string]uint32, 512)
-	for line := range strings.SplitSeq(text, "\n") {
+	for line := range strings.SplitSeq(strings.TrimSpace(text), "\n") {
 		name, number, _ := strings.Cut(line, " ")
 		n, err := strconv.ParseUint(number, 10, 32)
 		if err != nil {
