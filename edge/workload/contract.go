@@ -161,7 +161,9 @@ type Runner interface {
 	// List returns the latest instance of every known name, ordered by name, and
 	// as Failed without an instance what a start or removal cut off has left,
 	// from disk and /proc alone: it is right after a restart of the agent, of
-	// the node, and after any process was killed.
+	// the node, and after any process was killed. A live instance of a later
+	// version of this program is Running with nothing known but that, and says so
+	// in Error; calls for its name are ErrForeign.
 	List(ctx context.Context) ([]Status, error)
 }
 
@@ -187,6 +189,9 @@ var (
 	ErrInvalid = errors.New("invalid workload")
 	// ErrRunning: the name has a live instance.
 	ErrRunning = errors.New("already running")
+	// ErrForeign: the name has a live instance of a later version of this program,
+	// which is left alone. It passes with an upgrade, or when the instance ends.
+	ErrForeign = errors.New("held by a later version")
 	// ErrNotFound: no instance of the name is known.
 	ErrNotFound = errors.New("no such workload")
 	// ErrTarget: the application to attach to has no running container, or

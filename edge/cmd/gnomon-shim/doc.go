@@ -19,5 +19,6 @@
 //	gnomon-shim hold DIR   what run turns into; lock on fd 3, log pipe on fd 5
 //	gnomon-shim reload DIR changed files into what runs; another process than those two
 //	gnomon-shim release DIR takes back the network of an instance whose shim was killed
+//	gnomon-shim sweep BRIDGE takes back the network that the dead have left on a bridge
 //	gnomon-shim version    the protocol it speaks
 package main

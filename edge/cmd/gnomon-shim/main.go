@@ -39,10 +39,12 @@ func main() {
 		err = release(instance.Dir(os.Args[2]))
 	case len(os.Args) == 3 && os.Args[1] == "reload":
 		err = reload(instance.Dir(os.Args[2]))
+	case len(os.Args) == 3 && os.Args[1] == "sweep":
+		err = sweep(os.Args[2])
 	case len(os.Args) == 2 && os.Args[1] == "version":
 		fmt.Println(instance.Protocol)
 	default:
-		err = errors.New("usage: gnomon-shim run|hold|reload|release DIR | version; it is started by gnomon-edge")
+		err = errors.New("usage: gnomon-shim run|hold|reload|release DIR | sweep BRIDGE | version; it is started by gnomon-edge")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "gnomon-shim:", err)

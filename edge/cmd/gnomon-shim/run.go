@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -118,7 +119,8 @@ func settle(req instance.Request) error {
 func record(req instance.Request, state workload.State) instance.Record {
 	s := req.Spec
 	return instance.Record{
-		Boot: instance.BootID(),
+		// Whoever asked must be able to read it, should the shim be the later one.
+		Protocol: req.Protocol, Boot: instance.BootID(),
 		Status: workload.Status{
 			Name: s.Name, Instance: req.Instance, Hash: s.Hash, Component: s.Component,
 			Mode: s.Mode, State: state, Target: s.Target, TargetInstance: s.TargetInstance,
@@ -157,6 +159,19 @@ func release(dir instance.Dir) error {
 		return err
 	}
 	return container.Release(dir, req)
+}
+
+// sweep gives back what the dead have of a bridge's network, and prints whose it was.
+func sweep(bridge string) error {
+	var b workload.Bridge
+	if err := json.Unmarshal([]byte(bridge), &b); err != nil {
+		return err
+	}
+	instances, err := container.SweepNetwork(b)
+	for _, id := range instances {
+		fmt.Println(id)
+	}
+	return err
 }
 
 // become replaces the program by a fresh image of itself. The process number,

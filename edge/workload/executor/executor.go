@@ -121,6 +121,9 @@ func (e *Executor) Usage(name string) (cgroup.Usage, error) {
 	if !ok {
 		return cgroup.Usage{}, fmt.Errorf("%w: %s", workload.ErrNotFound, name)
 	}
+	if err := st.foreign(); err != nil {
+		return cgroup.Usage{}, err
+	}
 	g, err := e.group(st)
 	if err != nil {
 		return cgroup.Usage{}, err
@@ -185,8 +188,9 @@ func (e *Executor) mutex(name string) *sync.Mutex {
 
 // found is an instance on disk.
 type found struct {
-	dir instance.Dir
-	req instance.Request
+	dir   instance.Dir
+	req   instance.Request
+	newer int // protocol version of its shim, where that is a later one and lives
 }
 
 // find returns the latest instance of a name. There is more than one only if the
@@ -200,23 +204,44 @@ func (e *Executor) find(name string) (found, bool) {
 	var when time.Time
 	for _, d := range entries {
 		dir := instance.Dir(filepath.Join(e.run(name), d.Name()))
+		held := dir.Held()
+		if held {
+			if v, newer := dir.Newer(); newer {
+				return found{dir: dir, newer: v}, true
+			}
+		}
 		req, err := dir.ReadRequest()
 		if err != nil {
 			continue // not written to the end: nothing was started
 		}
-		if dir.Held() {
-			return found{dir, req}, true
+		if held {
+			return found{dir: dir, req: req}, true
 		}
 		if info, err := d.Info(); err == nil && info.ModTime().After(when) {
-			best, when = found{dir, req}, info.ModTime()
+			best, when = found{dir: dir, req: req}, info.ModTime()
 		}
 	}
 	return best, best.dir != ""
 }
 
+// name is that of the application.
+func (f found) name() string { return filepath.Base(filepath.Dir(string(f.dir))) }
+
+// foreign is ErrForeign for an instance that is not to be touched.
+func (f found) foreign() error {
+	if f.newer == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s is held by a shim that speaks protocol %d, this agent up to %d; it is left alone until the agent is upgraded or it ends",
+		workload.ErrForeign, f.name(), f.newer, instance.Protocol)
+}
+
 // status tells how an instance is. A shim that is gone without having written
 // how its workload ended leaves a loss, which is recorded here for good.
 func (e *Executor) status(f found) workload.Status {
+	if err := f.foreign(); err != nil {
+		return workload.Status{Name: f.name(), Instance: filepath.Base(string(f.dir)), State: workload.Running, Error: err.Error()}
+	}
 	live := f.dir.Held()
 	rec, err := f.dir.ReadRecord()    // after looking at the shim: its last words count
 	rec.Status.Hash = f.req.Spec.Hash // a reload gives it another

@@ -24,6 +24,9 @@ func (e *Executor) Reload(ctx context.Context, spec workload.Spec) (workload.Sta
 		return workload.Status{}, fmt.Errorf("%w: %s", workload.ErrNotFound, spec.Name)
 	}
 	st := e.status(f)
+	if err := f.foreign(); err != nil {
+		return st, err
+	}
 	if st.State != workload.Running {
 		return st, fmt.Errorf("reload %s: it is %s", spec.Name, st.State)
 	}

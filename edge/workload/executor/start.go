@@ -25,6 +25,9 @@ func (e *Executor) Start(ctx context.Context, spec workload.Spec) (workload.Stat
 	defer e.lock(spec.Name)()
 	if f, ok := e.find(spec.Name); ok {
 		st := e.status(f)
+		if err := f.foreign(); err != nil {
+			return st, err
+		}
 		if st.State.Live() {
 			return st, fmt.Errorf("%w: %s", workload.ErrRunning, spec.Name)
 		}
@@ -131,7 +134,7 @@ func (e *Executor) prepare(spec workload.Spec) (found, *os.File, error) {
 		lock.Close()
 		return found{}, nil, err
 	}
-	return found{dir, req}, lock, nil
+	return found{dir: dir, req: req}, lock, nil
 }
 
 // host makes what a host application has to itself.

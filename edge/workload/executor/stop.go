@@ -38,6 +38,9 @@ func (e *Executor) Stop(ctx context.Context, name string, grace time.Duration) (
 }
 
 func (e *Executor) stop(ctx context.Context, f found, grace time.Duration) error {
+	if err := f.foreign(); err != nil {
+		return err
+	}
 	if pidfd, pid, ok := f.dir.Shim(); ok {
 		defer func() { _ = unix.Close(pidfd) }()
 		if err := f.dir.WriteStop(max(0, grace)); err != nil {
@@ -135,7 +138,7 @@ func (e *Executor) clean(ctx context.Context, name string) error {
 	for _, d := range entries {
 		dir := instance.Dir(filepath.Join(e.run(name), d.Name()))
 		if req, err := dir.ReadRequest(); err == nil {
-			if err := e.end(ctx, found{dir, req}); err != nil {
+			if err := e.end(ctx, found{dir: dir, req: req}); err != nil {
 				return err
 			}
 		}

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Run watches the shims, so that Changes signals, until ctx ends. Without it
-// everything works but the signal.
+// Run clears leaks away and watches the shims, so that Changes signals, until ctx
+// ends. Without it everything works but the signal.
 func (e *Executor) Run(ctx context.Context) error {
 	if err := e.wake.open(); err != nil {
 		return err
@@ -19,6 +19,9 @@ func (e *Executor) Run(ctx context.Context) error {
 	defer e.wake.close()
 	stop := context.AfterFunc(ctx, e.wake.signal)
 	defer stop()
+	if _, err := e.Sweep(ctx); err != nil && ctx.Err() == nil {
+		e.cfg.Log.Error("what is left over cannot be cleared away", "error", err)
+	}
 	watched := map[string]shim{} // by instance directory
 	ended := map[string]bool{}   // instances whose end has been signalled
 	defer func() {

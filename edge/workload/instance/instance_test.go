@@ -57,6 +57,40 @@ func TestProtocol_OtherVersionsAreRefused(t *testing.T) {
 	}
 }
 
+// What a shim of an earlier version holds stays readable for it.
+func TestProtocol_EarlierVersionsAreKept(t *testing.T) {
+	d := Dir(t.TempDir())
+	if err := d.WriteRequest(Request{Instance: "i"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, newer := d.Newer(); newer {
+		t.Error("what was just written is newer than itself")
+	}
+	for v := 1; v <= Protocol; v++ {
+		if err := d.WriteReload(Request{Protocol: v, Instance: "i"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Reloaded(); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := d.ReadRequest(); err != nil || got.Protocol != v {
+			t.Errorf("request of version %d: %+v %v", v, got, err)
+		}
+		if err := d.WriteRecord(Record{Protocol: v}); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := d.ReadRecord(); err != nil || got.Protocol != v {
+			t.Errorf("record of version %d: %+v %v", v, got, err)
+		}
+	}
+	if err := d.WriteRecord(Record{Protocol: Protocol + 1}); err != nil {
+		t.Fatal(err)
+	}
+	if v, newer := d.Newer(); !newer || v != Protocol+1 {
+		t.Errorf("%d %v", v, newer)
+	}
+}
+
 func TestLock_LivesAsLongAsItsHolder(t *testing.T) {
 	d := Dir(t.TempDir())
 	if d.Held() {

@@ -12,9 +12,12 @@ import (
 	"gnomon/edge/workload"
 )
 
-// Protocol is the version both sides write. A shim refuses a Request of another
-// version; an agent reads Records of any version up to its own.
-const Protocol = 1
+// Protocol is the version both sides write: 1 was what came first; 2 knows networks
+// of containers, and users and versions of host applications. Both sides read
+// every version up to their own and refuse what is newer: a later agent lives with
+// the shims of an earlier one, which it gives nothing that they couldn't read, and
+// an earlier agent leaves those of a later one alone.
+const Protocol = 2
 
 // StopSignal makes a shim look at stop.json. Left alone it does nothing, so it may
 // come at any time, also while the shim replaces itself; it looks again after.
@@ -86,6 +89,20 @@ func CauseOf(err error) Cause {
 // Err is the error again; nil for a name that is not known.
 func (c Cause) Err() error { return causes[c] }
 
+// Newer tells whether an agent or a shim of a later version wrote any of an
+// instance, and which.
+func (d Dir) Newer() (version int, ok bool) {
+	for _, path := range []string{d.Spec(), d.Status()} {
+		var r struct {
+			Protocol int `json:"protocol"`
+		}
+		if readJSON(path, &r) == nil {
+			version = max(version, r.Protocol)
+		}
+	}
+	return version, version > Protocol
+}
+
 // Stop asks the shim to end the workload.
 type Stop struct {
 	Protocol int           `json:"protocol"`
@@ -113,10 +130,15 @@ func (d Dir) ReadRequest() (Request, error) {
 	if err := readJSON(d.Spec(), &r); err != nil {
 		return r, err
 	}
-	if r.Protocol != Protocol {
-		return r, fmt.Errorf("%w: %d in %s, want %d", ErrProtocol, r.Protocol, d.Spec(), Protocol)
+	return r, known(r.Protocol, d.Spec())
+}
+
+// known tells whether a version can be read.
+func known(version int, path string) error {
+	if version < 1 || version > Protocol {
+		return fmt.Errorf("%w: %d in %s, 1 to %d are known", ErrProtocol, version, path, Protocol)
 	}
-	return r, nil
+	return nil
 }
 
 // WriteRequest writes spec.json.
@@ -131,15 +153,12 @@ func (d Dir) ReadReload() (Request, error) {
 	if err := readJSON(d.Reload(), &r); err != nil {
 		return r, err
 	}
-	if r.Protocol != Protocol {
-		return r, fmt.Errorf("%w: %d in %s, want %d", ErrProtocol, r.Protocol, d.Reload(), Protocol)
-	}
-	return r, nil
+	return r, known(r.Protocol, d.Reload())
 }
 
-// WriteReload writes reload.json.
+// WriteReload writes reload.json, in the version of the Request it follows: the
+// shim that holds the instance will read it.
 func (d Dir) WriteReload(r Request) error {
-	r.Protocol = Protocol
 	return writeJSON(d.Reload(), r)
 }
 
@@ -157,15 +176,14 @@ func (d Dir) ReadRecord() (Record, error) {
 	if err := readJSON(d.Status(), &r); err != nil {
 		return r, err
 	}
-	if r.Protocol < 1 || r.Protocol > Protocol {
-		return r, fmt.Errorf("%w: %d in %s", ErrProtocol, r.Protocol, d.Status())
-	}
-	return r, nil
+	return r, known(r.Protocol, d.Status())
 }
 
-// WriteRecord writes status.json.
+// WriteRecord writes status.json, in the version that r is of.
 func (d Dir) WriteRecord(r Record) error {
-	r.Protocol = Protocol
+	if r.Protocol == 0 {
+		r.Protocol = Protocol
+	}
 	return writeJSON(d.Status(), r)
 }
 

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gnomon/edge/cmd/gnomon-shim/launch"
+	"gnomon/edge/workload"
 	"gnomon/edge/workload/cgroup"
 	"gnomon/edge/workload/instance"
 	"gnomon/edge/workload/network"
@@ -174,4 +175,9 @@ func Release(dir instance.Dir, req instance.Request) error {
 		}
 	}
 	return os.RemoveAll(dir.Network())
+}
+
+// SweepNetwork takes back what the dead have of a bridge's network.
+func SweepNetwork(b workload.Bridge) (instances []string, err error) {
+	return network.Sweep(network.Config(b), alive)
 }
