@@ -94,8 +94,12 @@ func tell(pidfd, pid int, how schema.Reload) error {
 	return unix.PidfdSendSignal(pidfd, sig, nil, 0)
 }
 
-// handles tells whether a process has a handler for a signal.
+// handles tells whether a process has a handler for a signal. While libcontainer
+// is still on its way to the program, that would be its own.
 func handles(pid int, sig unix.Signal) bool {
+	if comm, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/comm"); err != nil || strings.HasPrefix(string(comm), "runc:[") {
+		return false
+	}
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
 	if err != nil {
 		return false

@@ -84,6 +84,8 @@ func writeOld(dir, golden string, pid int) error {
 // ofEarlierVersion gives a node an instance that a shim of protocol 1 holds.
 func (n *node) ofEarlierVersion() (dir instance.Dir, shim *exec.Cmd) {
 	n.t.Helper()
+	n.stop() // an agent that is started afterwards finds it
+	defer n.agent()
 	dir = instance.Dir(filepath.Join(n.data, "run/app/0123456789ab"))
 	for _, d := range []string{string(dir), filepath.Join(n.data, "apps/app/files/etc")} {
 		if err := os.MkdirAll(d, 0o755); err != nil {

@@ -51,17 +51,21 @@ func (s *station) reconcile() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	probes := probe.New(probe.Config{})
 	s.loop = loop.New(loop.Config{
 		Node: loop.Node{Agent: "test", Boot: instance.BootID(), BootEpoch: 1}, Shadows: s.shadows, Workloads: s.Executor,
-		Components: components, Probes: probe.New(probe.Config{}), Policies: collect.New(collect.Config{}), Memory: disk, Log: slog.New(slog.DiscardHandler),
+		Components: components, Probes: probes, Policies: collect.New(collect.Config{}), Memory: disk, Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
+	done := make(chan error, 2)
 	go func() { done <- s.loop.Run(ctx) }()
+	go func() { done <- probes.Run(ctx) }()
 	s.end = func() {
 		cancel()
-		if err := <-done; err != nil {
-			s.t.Error(err)
+		for range 2 {
+			if err := <-done; err != nil {
+				s.t.Error(err)
+			}
 		}
 		if err := disk.Close(); err != nil {
 			s.t.Error(err)

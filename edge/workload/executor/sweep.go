@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -44,7 +45,7 @@ func (e *Executor) Sweep(ctx context.Context) ([]Leak, error) {
 type sweep struct {
 	e       *Executor
 	found   []Leak
-	foreign bool // another agent uses the cgroup: it isn't ours to judge
+	foreign bool // another agent uses the cgroup, or may: it isn't ours to judge
 }
 
 func (s *sweep) note(kind, what string) {
@@ -69,7 +70,10 @@ func (s *sweep) shims(ctx context.Context) error {
 			continue // gone
 		}
 		dir, ours := s.e.instanceOf(pid)
-		if dir != "" && !ours {
+		for end := time.Now().Add(time.Second); dir == "" && lives(pid) && time.Now().Before(end); time.Sleep(time.Millisecond) {
+			dir, ours = s.e.instanceOf(pid) // while it replaces itself it has no arguments
+		}
+		if !ours && lives(pid) {
 			s.foreign = true
 		}
 		if _, serr := os.Lstat(dir); ours && errors.Is(serr, fs.ErrNotExist) {
@@ -84,6 +88,11 @@ func (s *sweep) shims(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func lives(pid int) bool {
+	p, ok := instance.Inspect(pid)
+	return ok && !p.Zombie
 }
 
 // instanceOf reads which instance a shim is that of, and whether it is below this
@@ -104,7 +113,7 @@ func (e *Executor) instanceOf(pid int) (dir string, ours bool) {
 // cgroups ends what runs in groups of names that have no instance.
 func (s *sweep) cgroups(ctx context.Context) error {
 	if s.foreign {
-		s.e.cfg.Log.Error("another agent uses this cgroup too: give each its own", "cgroup", s.e.cfg.Cgroup)
+		s.e.cfg.Log.Error("another agent uses this cgroup too, so that nothing in it is cleared away: give each its own", "cgroup", s.e.cfg.Cgroup)
 		return nil
 	}
 	all, err := cgroup.Hierarchies()

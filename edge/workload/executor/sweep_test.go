@@ -77,8 +77,13 @@ func TestSweep(t *testing.T) {
 func (n *node) leakShim() executor.Leak {
 	n.t.Helper()
 	cwd, dir := n.t.TempDir(), filepath.Join(n.data, "run/ghost/0000000000aa")
-	put(n.t, filepath.Join(cwd, "hold"), "sleep 1000\n", 0o644)
-	n.leave("_shims", &exec.Cmd{Path: busybox, Args: []string{"sh", "hold", dir}, Dir: cwd})
+	put(n.t, filepath.Join(cwd, "hold"), "read forever\n", 0o644)
+	end, open, err := os.Pipe()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.t.Cleanup(func() { open.Close(); end.Close() })
+	n.leave("_shims", &exec.Cmd{Path: busybox, Args: []string{"sh", "hold", dir}, Dir: cwd, Stdin: end})
 	return executor.Leak{Kind: "shim", What: dir}
 }
 
