@@ -10,10 +10,10 @@ GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 export GOFLAGS ?= -buildvcs=false
 
-.PHONY: help build demo test check bench lint fuzz race vuln docs linear replicas valkey
+.PHONY: help build demo test check bench lint fuzz race vuln docs linear replicas test-faults valkey
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/gnomon, bin/gnomon-edge, bin/gnomon-launch, bin/gnomon-shim (cgo) and bin/gnomon-sim
 	@.ci/deps build
@@ -38,6 +38,10 @@ race: ## the tests of the packages with goroutines under the race detector
 
 linear: ## 200 histories of versioned updates under kills and cuts, judged by porcupine (SEED=n SEEDS=1 repeats one)
 	SEEDS=$${SEEDS:-200} go test -count=1 -run Linearizable ./simulator/linear
+
+test-faults: build ## everything that happens to edge nodes, one fault after the other, as a table (SEED=n repeats one, ONLY=regexp takes some)
+	@.ci/deps test
+	$(BIN)/gnomon-sim faults $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only '$(ONLY)')
 
 replicas: ## three replicas on a Redis Cluster, 1,000 nodes (NODES=n), every fault in turn: how long until all have converged
 	@.ci/deps test
@@ -72,4 +76,4 @@ bench: build ## the figures of benchmarks/, as ratios in one run
 	$(PURE) -o $(BIN)/gnomon-bench ./benchmarks/cmd/gnomon-bench
 	benchmarks/run
 
-check: lint docs vuln linear race ## what CI runs besides `make test`
+check: lint docs vuln linear race test-faults ## what CI runs besides `make test`

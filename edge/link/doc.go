@@ -4,8 +4,9 @@
 //
 // It promises that
 //
-//   - a desired section is on disk before the message that brought it is
-//     acknowledged and before anyone here acts on it;
+//   - a desired section is on disk before the push that brought it is
+//     acknowledged and before anyone here acts on it; what a sync brought and the
+//     disk doesn't take is asked for again, and the cloud can be told meanwhile;
 //   - no single message has to arrive: one sync on every connect, and one per
 //     interval, find whatever was lost, doubled or late;
 //   - reports of a shadow go out one at a time, in order, numbered by boot epoch

@@ -378,7 +378,10 @@ func TestLink_WhatCannotBeWrittenIsNotAcknowledged(t *testing.T) {
 	n.synced()
 	fs.set(true)
 	c.want("app:web", `{"a":1}`)
-	until(t, "new connections", func() bool { return n.counters.Connects.Load() > 2 })
+	until(t, "another connection", func() bool { return n.counters.Connects.Load() > 1 })
+	// The cloud has to hear what is wrong, though the sync cannot be written either.
+	n.Report("", object(`{"node":{"store":{"error":{"code":"store-full"}}}}`))
+	until(t, "the report", func() bool { return strings.Contains(c.reported(""), "store-full") })
 	if got := n.desired("app:web"); got != "none" {
 		t.Fatalf("acted on without being on disk: %s", got)
 	}

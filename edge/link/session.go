@@ -25,6 +25,7 @@ type session struct {
 	again      bool              // ask again once that is answered
 	syncAt     time.Time         // of the next sync
 	unanswered int               // syncs in a row
+	unwritten  int               // answers in a row that the disk did not take
 	buried     map[string]uint64 // versions of the deletions heard of since the last sync went out
 }
 

@@ -111,16 +111,18 @@ func (l *Link) answered(s *session, payload []byte) error {
 		}
 	}
 	l.mu.Unlock()
-	if err := l.adopt(adopt...); err != nil {
-		return err
-	}
+	unwritten := l.adopt(adopt...)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.resolve(q)
+	if unwritten != nil {
+		l.putOff(s, unwritten)
+		return nil
+	}
 	l.counters.Syncs.Add(1)
 	now := l.cfg.Now()
 	first := !s.synced
-	s.asked, s.synced, s.unanswered = nil, true, 0
+	s.asked, s.synced, s.unanswered, s.unwritten = nil, true, 0, 0
 	l.lastSync = now
 	s.syncAt = now.Add(jittered(l.interval))
 	if reply.More && len(reply.Shadows) > 0 || s.again {
@@ -135,6 +137,15 @@ func (l *Link) answered(s *session, payload []byte) error {
 		l.cfg.Log.Info("connected and synced", "differed", len(reply.Shadows), "bootEpoch", l.cfg.Store.BootEpoch())
 	}
 	return nil
+}
+
+// putOff asks again later for what could not be written; mu is held. Meanwhile the
+// session goes on: how else should the cloud hear what is wrong with the disk.
+func (l *Link) putOff(s *session, err error) {
+	l.fail("desired state cannot be written", err)
+	s.asked, s.synced = nil, true
+	s.syncAt = l.cfg.Now().Add(backoff(s.unwritten, l.interval))
+	s.unwritten++
 }
 
 // resolve ends the doubt about reports that were stated with it; mu is held.

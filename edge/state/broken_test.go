@@ -230,3 +230,45 @@ func TestStore_ReadOnlyDiskIsNamed(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 }
+
+// TestStore_OpensWhereNothingCanBeWritten: an agent on a disk that is full or that
+// the kernel made read-only starts, with an epoch that no start before had, and says what is wrong.
+func TestStore_OpensWhereNothingCanBeWritten(t *testing.T) {
+	at := time.Unix(1_800_000_000, 0)
+	fs := newCrashFS(1)
+	s := open(t, fs)
+	must(t, s.PutDesired(Desired{Name: "app:web", Version: 3}))
+	var before uint64
+	for _, disk := range []struct {
+		err  error
+		code string
+	}{{unix.EROFS, CodeReadOnly}, {unix.ENOSPC, CodeFull}, {unix.EROFS, CodeReadOnly}} {
+		s, err := Open(Config{FS: &refusing{fs, disk.err}, Now: func() time.Time { return at }})
+		must(t, err)
+		if f := s.Health().Fault; f == nil || f.Code != disk.code || s.BootEpoch() <= before {
+			t.Fatalf("epoch %d after %d, %+v", s.BootEpoch(), before, f)
+		}
+		if all, err := s.AllDesired(); err != nil || len(all) != 1 || all[0].Version != 3 {
+			t.Fatalf("%+v, %v", all, err)
+		}
+		if err := s.PutDesired(Desired{Name: "app:web", Version: 4}); !errors.Is(err, disk.err) {
+			t.Fatal(err)
+		}
+		if err := s.RaiseEpoch(s.BootEpoch() + 7); err != nil {
+			t.Fatalf("the cloud remembers more starts: %v", err)
+		}
+		before = s.BootEpoch()
+		at = at.Add(time.Minute)
+	}
+}
+
+// refusing is a directory that can be read.
+type refusing struct {
+	*crashFS
+	err error
+}
+
+func (r *refusing) Create(string) (File, error) { return nil, r.err }
+func (r *refusing) Rename(string, string) error { return r.err }
+func (r *refusing) Remove(string) error         { return r.err }
+func (r *refusing) Sync() error                 { return nil }

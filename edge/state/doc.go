@@ -11,7 +11,7 @@
 //     cloud has what was lost;
 //   - a full disk keeps no agent from starting: a reserve is kept for that day;
 //   - every Open yields a higher boot epoch than any before it, on disk before
-//     it is used;
+//     it is used; where nothing can be written it is the time, and Health says so;
 //   - one process at a time uses a directory.
 //
 // It keeps nothing in memory, knows nothing of MQTT or of applications, and

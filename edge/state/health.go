@@ -70,6 +70,9 @@ func (s *Store) note(err error) {
 	s.health.Fault = &f
 }
 
+// unwritable tells that the disk takes nothing for now, and is fine otherwise.
+func unwritable(err error) bool { return full(err) || errors.Is(err, unix.EROFS) }
+
 func full(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 
 // clearWay makes the directory. Something else in its place is set aside.

@@ -72,8 +72,8 @@ type Store struct {
 }
 
 // Open locks the directory, clears what a crash left, and raises the boot epoch.
-// Whatever it finds there it can live with; it fails only where it cannot lock or
-// write, reserve included.
+// Whatever it finds there it can live with, also that nothing can be written for
+// now (see Health); it fails only where it cannot read or lock.
 func Open(cfg Config) (*Store, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -101,13 +101,23 @@ func (s *Store) acquire(dir string) error {
 	}
 	path := filepath.Join(dir, "lock")
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if errors.Is(err, unix.EROFS) {
+		f, err = os.Open(path) // good enough to lock
+	}
 	if errors.Is(err, unix.EISDIR) && os.Rename(path, filepath.Join(dir, badPrefix+"lock")) == nil {
 		f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	}
 	if err != nil {
 		return err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	// What an agent was killed over, between fork and exec of a shim, has its lock
+	// for a moment longer.
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	for end := time.Now().Add(lockPatience); errors.Is(err, unix.EWOULDBLOCK) && time.Now().Before(end); {
+		time.Sleep(lockPatience / 100)
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
+	if err != nil {
 		f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return fmt.Errorf("%w: %s", ErrLocked, dir)
@@ -117,6 +127,9 @@ func (s *Store) acquire(dir string) error {
 	s.lock = f
 	return nil
 }
+
+// lockPatience is how long another agent may take to be gone.
+const lockPatience = time.Second
 
 func (s *Store) begin() error {
 	names, err := s.fs.List()
@@ -137,7 +150,16 @@ func (s *Store) begin() error {
 			s.setAside(fileName(kindNode, "epoch"), err)
 		}
 	}
-	return s.RaiseEpoch(held.BootEpoch + 1)
+	err = s.RaiseEpoch(held.BootEpoch + 1)
+	if unwritable(err) {
+		// What runs shall be looked after all the same, and somebody has to be told.
+		// By the time no two such starts have the same epoch; if the clock is wrong,
+		// the cloud refuses the reports as stale and the epoch is raised.
+		s.epoch.Store(max(held.BootEpoch+1, min(uint64(max(0, s.now().Unix())), maxEpoch)))
+		s.log.Error("state cannot be written: what changes is lost with the next start", "error", err)
+		return nil
+	}
+	return err
 }
 
 type epochRecord struct {
@@ -160,7 +182,8 @@ func (s *Store) RaiseEpoch(e uint64) error {
 	if err != nil {
 		return err
 	}
-	if err := s.put([]Record{{kindNode, "epoch", data}}); err != nil {
+	err = s.put([]Record{{kindNode, "epoch", data}})
+	if err != nil && !(unwritable(err) && s.epoch.Load() > 0) {
 		return err
 	}
 	s.epoch.Store(e)

@@ -169,6 +169,21 @@ func TestStore_BadFilesAreBounded(t *testing.T) {
 	}
 }
 
+// An agent that is killed while it starts a shim leaves the lock to the child it
+// was making, until that has become the shim.
+func TestStore_WaitsForTheLastOfItsPredecessor(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(200*time.Millisecond, func() { _ = s.Close() })
+	if s, err = Open(Config{Dir: dir}); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+}
+
 // TestStore_Crash cuts the power before every single operation of a series of
 // writes, many times over since what survives is up to chance, and checks that
 // whatever was acknowledged is there, nothing is half there, and the boot epoch

@@ -32,6 +32,11 @@ func (c *Client) GetApplication(ctx context.Context, node, app string) (Applicat
 	return a, err
 }
 
+// DeleteApplication removes an application from a node.
+func (c *Client) DeleteApplication(ctx context.Context, node, app string) error {
+	return c.do(ctx, http.MethodDelete, applicationPath(node, app), nil, nil)
+}
+
 func applicationPath(node, app string) string {
 	return "/v1/nodes/" + url.PathEscape(node) + "/apps/" + url.PathEscape(app)
 }

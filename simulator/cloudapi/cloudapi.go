@@ -91,6 +91,9 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, out a
 	if resp.StatusCode >= 300 {
 		return &StatusError{Request: method + " " + path, Status: resp.StatusCode, Body: string(bytes.TrimSpace(answer[:min(len(answer), 512)]))}
 	}
+	if out == nil {
+		return nil
+	}
 	if err := json.Unmarshal(answer, out); err != nil {
 		return fmt.Errorf("%s %s: decode the answer: %w", method, path, err)
 	}

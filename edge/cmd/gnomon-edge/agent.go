@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"gnomon/edge/artifact"
 	"gnomon/edge/collect"
@@ -34,6 +35,7 @@ import (
 type agent struct {
 	cfg        config
 	log        *slog.Logger
+	now        func() time.Time
 	node       loop.Node
 	state      *state.Store
 	link       *link.Link
@@ -53,13 +55,17 @@ func newAgent(cfg config, log *slog.Logger) (*agent, error) {
 		return nil, errors.New("containers and cgroups need root: run it as root")
 	}
 	tuneGC()
-	store, err := state.Open(state.Config{Dir: filepath.Join(cfg.Data, "state"), Log: log})
+	now, err := clock()
 	if err != nil {
 		return nil, err
 	}
-	a := &agent{cfg: cfg, log: log, state: store, node: loop.Node{
+	store, err := state.Open(state.Config{Dir: filepath.Join(cfg.Data, "state"), Now: now, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	a := &agent{cfg: cfg, log: log, now: now, state: store, node: loop.Node{
 		Agent: version, Arch: runtime.GOARCH, OS: kernel(), Boot: instance.BootID(),
-		BootEpoch: store.BootEpoch(), StartedAt: time.Now(),
+		BootEpoch: store.BootEpoch(), StartedAt: now(),
 	}}
 	if err := a.assemble(); err != nil {
 		return nil, errors.Join(err, store.Close())
@@ -77,26 +83,26 @@ func (a *agent) assemble() error {
 	if a.workloads, err = executor.New(executor.Config{Data: cfg.Data, Shim: cfg.Shim, Cgroup: cfg.Cgroup, Bridge: cfg.Bridge, Log: a.log}); err != nil {
 		return err
 	}
-	if a.link, err = link.New(link.Config{Node: cfg.Node, Store: a.state, Dial: a.dial, Log: a.log}); err != nil {
+	if a.link, err = link.New(link.Config{Node: cfg.Node, Store: a.state, Dial: a.dial, Now: a.now, Log: a.log}); err != nil {
 		return err
 	}
 	if a.overrides, err = override.New(override.Config{
-		Below: a.link, Holder: a.link, Memory: a.state, Clock: moment, Limit: cfg.OverrideLimit, Log: a.log,
+		Below: a.link, Holder: a.link, Memory: a.state, Clock: a.moment, Limit: cfg.OverrideLimit, Log: a.log,
 	}); err != nil {
 		return err
 	}
 	a.probes = probe.New(probe.Config{Log: a.log})
-	a.policies = collect.New(collect.Config{Drivers: drivers(), Log: a.log})
+	a.policies = collect.New(collect.Config{Drivers: drivers(), Now: a.now, Log: a.log})
 	if a.health, err = a.watch(); err != nil {
 		return err
 	}
 	a.upgrade = upgrade.New(upgrade.Config{
 		Version: version, Shim: cfg.Shim, Launch: cfg.Launch, Components: a.components,
-		Instances: a.instances, Cloud: a.inTouch, Log: a.log,
+		Instances: a.instances, Cloud: a.inTouch, Now: a.now, Log: a.log,
 	})
 	a.loop = loop.New(loop.Config{
 		Node: a.node, Shadows: a.overrides, Workloads: a.workloads, Components: a.components,
-		Probes: a.probes, Policies: a.policies, Memory: a.state, Upgrade: a.upgrade, Disk: a.state.Health, Health: a.health, Log: a.log,
+		Probes: a.probes, Policies: a.policies, Memory: a.state, Upgrade: a.upgrade, Disk: a.state.Health, Health: a.health, Now: a.now, Log: a.log,
 	})
 	return nil
 }
@@ -135,12 +141,16 @@ func (a *agent) run(ctx context.Context) error {
 		return err
 	}
 	socket, err := listen(a.cfg.Data)
-	if err != nil {
+	if errors.Is(err, unix.EROFS) || errors.Is(err, unix.ENOSPC) {
+		a.log.Error("no socket: nobody on this node can ask how it is", "error", err)
+	} else if err != nil {
 		return err
 	}
 	a.log.Info("gnomon-edge", "version", version, "node", a.cfg.Node, "cloud", a.cfg.Cloud, "data", a.cfg.Data, "bootEpoch", a.node.BootEpoch)
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return serve(gctx, socket, a.status) })
+	if socket != nil {
+		g.Go(func() error { return serve(gctx, socket, a.status) })
+	}
 	g.Go(func() error { return a.workloads.Run(gctx) })
 	g.Go(func() error { return a.probes.Run(gctx) })
 	g.Go(func() error { return a.policies.Run(gctx) })
@@ -154,7 +164,7 @@ func (a *agent) run(ctx context.Context) error {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) || errors.Is(err, upgrade.ErrHandOver) {
 		err = nil
 	}
-	a.log.Info("gnomon-edge ended; what it ran goes on", "after", time.Since(a.node.StartedAt).Round(time.Second).String())
+	a.log.Info("gnomon-edge ended; what it ran goes on", "after", a.now().Sub(a.node.StartedAt).Round(time.Second).String())
 	return err
 }
 

@@ -20,7 +20,7 @@ func (m measured) Group(name string) (usage.Group, error) { return m.Executor.Gr
 // watch returns the monitor of this node.
 func (a *agent) watch() (*health.Monitor, error) {
 	return health.New(health.Config{
-		Workloads: measured{a.workloads}, Memory: a.state, Reported: a.link.Reported, Ready: a.ready, Log: a.log,
+		Workloads: measured{a.workloads}, Memory: a.state, Reported: a.link.Reported, Ready: a.ready, Now: a.now, Log: a.log,
 		Paths: []string{a.cfg.Data, a.cfg.Components, "/"},
 	})
 }

@@ -10,8 +10,8 @@ import (
 )
 
 // moment reads the clocks that leases count by.
-func moment() override.Moment {
-	now := override.Moment{Wall: time.Now(), Boot: instance.BootID()}
+func (a *agent) moment() override.Moment {
+	now := override.Moment{Wall: a.now(), Boot: instance.BootID()}
 	var up unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &up); err == nil { // every kernel since 2.6.39 has it
 		now.Up = time.Duration(up.Nano())

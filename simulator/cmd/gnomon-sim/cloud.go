@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"gnomon/simulator/cloudproc"
@@ -38,6 +39,9 @@ func prepareCloud(binary string) (*ownCloud, error) {
 	}
 	return &ownCloud{cfg: cfg, remove: remove}, nil
 }
+
+// dir is where everything of an experiment is.
+func (o *ownCloud) dir() string { return filepath.Dir(o.cfg.Data) }
 
 // release removes the data, or tells where it is if it is to be looked at.
 func (o *ownCloud) release(keep bool, stderr io.Writer) {

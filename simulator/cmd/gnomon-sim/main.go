@@ -45,15 +45,18 @@ func main() {
 // run is main with its surroundings as arguments.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := convergeCommand(stdout, stderr)
-	root.AddCommand(crashCommand(stdout, stderr), stationCommand(stdout, stderr))
+	root.AddCommand(crashCommand(stdout, stderr), faultsCommand(stdout, stderr), stationCommand(stdout, stderr))
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	var usage usageError
+	status, wasEnclosed := statusOf(err)
 	switch {
 	case err == nil:
 		return exitOK
+	case wasEnclosed:
+		return status
 	case ctx.Err() != nil:
 		fmt.Fprintln(stderr, "gnomon-sim: interrupted")
 		return exitInterrupted
