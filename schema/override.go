@@ -10,7 +10,7 @@ import (
 // OverrideMember is the member of an application's reported section that has the Override.
 const OverrideMember = "override"
 
-// CodeOverridden is the code of a receipt whose value a site override holds back.
+// CodeOverridden is the code of a receipt whose value a site override holds back, and of the blocker that tells of it.
 const CodeOverridden = "overridden"
 
 // OverrideKind is what somebody on the node did.

@@ -1,6 +1,7 @@
 package override
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -25,11 +26,23 @@ var (
 	ErrMade     = errors.New("nothing to change: it is so already")
 )
 
+// Action is what is to become of an application.
+type Action string
+
+// The actions.
+const (
+	Patch   Action = "patch"   // Value is a merge patch over what is wanted of it
+	Replace Action = "replace" // Value is all that is wanted of it
+	Install Action = "install" // the same, of one that isn't there
+	Remove  Action = "remove"  // it is taken off the node
+)
+
 // Change is what somebody on the node wants of an application.
 type Change struct {
+	Do     Action
 	App    string
-	Value  *shadow.Value // Patch: the merge patch; Install: all that is wanted; Remove: nil
-	Reason string
+	Value  *shadow.Value // nil with Remove
+	Reason string        // "": that of the override that it goes into
 	By     string
 	For    time.Duration // 0: what is left of the override that it goes into, or else DefaultLease
 }
@@ -40,93 +53,113 @@ type Told struct {
 	schema.Override
 	Left   schema.Duration `json:"left"`
 	Ending bool            `json:"ending,omitempty"` // it is over, and what was installed is going
-	Value  *shadow.Value   `json:"value,omitempty"`  // the merge patch, or all that is wanted of what is installed
+	Value  json.RawMessage `json:"value,omitempty"`  // the merge patch, or all that is wanted of what is installed
 }
 
-// Patch changes some of what is wanted of an application. A further change goes
-// into the override there is; one that comes to what the cloud desires ends it.
-// What isn't valid changes nothing.
-func (l *Layer) Patch(c Change) (Told, error) {
+// Make changes what is wanted of an application. A further change goes into the
+// override there is; one that comes to what the cloud desires ends it, and the
+// Told has no Kind then. Of what was installed on the node nothing is left when it
+// is removed, one of the cloud's comes back when the override ends. What isn't
+// valid changes nothing.
+func (l *Layer) Make(c Change) (Told, error) {
 	l.disk.Lock()
 	defer l.disk.Unlock()
-	e, d, err := l.open(c)
-	if err != nil {
-		return Told{}, err
-	}
-	switch {
-	case e == nil && (d.Name == "" || d.Deleted):
-		return Told{}, fmt.Errorf("%w: %s", ErrUnknown, c.App)
-	case e != nil && e.kind == schema.OverrideRemoved:
-		return Told{}, fmt.Errorf("%w: %s", ErrRemoved, c.App)
-	}
-	was, next := d.Value, entry{kind: schema.OverrideChanged, base: section(d.Value), of: d.DesiredVersion}
-	if e != nil {
-		effective, _ := e.lay(d, d.Name != "", true)
-		was = effective.Value
-		next = *e
-		if len(e.told(d, was).Conflicts) == 0 {
-			next.base, next.of = section(d.Value), d.DesiredVersion
-		}
-	}
-	wanted := shadow.Merge(section(was), c.Value, 0)
-	if shadow.Equal(wanted, section(was)) && c.For == 0 {
-		return Told{}, fmt.Errorf("%w: %s", ErrMade, c.App)
-	}
-	if err := check(c.App, wanted); err != nil {
-		return Told{}, err
-	}
-	next.value = wanted
-	if next.kind == schema.OverrideChanged {
-		if next.value = shadow.PatchBetween(section(d.Value), wanted); next.value == nil {
-			if e == nil {
-				return Told{}, fmt.Errorf("%w: %s", ErrMade, c.App)
-			}
-			return Told{Name: c.App}, l.clear(c.App)
-		}
-	}
-	return l.enter(c, e, &next)
-}
-
-// Install wants an application that the cloud says nothing of.
-func (l *Layer) Install(c Change) (Told, error) {
-	l.disk.Lock()
-	defer l.disk.Unlock()
-	e, d, err := l.open(c)
+	was, next, err := l.judge(c)
 	switch {
 	case err != nil:
 		return Told{}, err
-	case e != nil && e.kind == schema.OverrideRemoved:
-		return Told{}, fmt.Errorf("%w: %s", ErrRemoved, c.App)
-	case e != nil, d.Name != "" && !d.Deleted:
-		return Told{}, fmt.Errorf("%w: %s", ErrExists, c.App)
+	case next == nil:
+		return Told{Name: c.App}, l.clear(c.App)
 	}
-	if err := check(c.App, c.Value); err != nil {
-		return Told{}, err
-	}
-	told, err := l.enter(c, nil, &entry{kind: schema.OverrideInstalled, value: c.Value})
-	if err == nil {
+	told, err := l.enter(c, was, next)
+	if err == nil && next.kind == schema.OverrideInstalled {
 		l.cfg.Holder.Keep(schema.AppPrefix + c.App)
 	}
 	return told, err
 }
 
-// Remove takes an application off the node. One that was installed there is gone
-// for good, one of the cloud comes back when the override ends.
-func (l *Layer) Remove(c Change) (Told, error) {
+// Check tells what is wrong with a change, and makes none.
+func (l *Layer) Check(c Change) error {
 	l.disk.Lock()
 	defer l.disk.Unlock()
-	e, d, err := l.open(c)
-	switch {
-	case err != nil:
-		return Told{}, err
-	case e != nil && e.kind == schema.OverrideInstalled:
-		return Told{Name: c.App}, l.clear(c.App)
-	case e != nil && e.kind == schema.OverrideRemoved && c.For == 0:
-		return Told{}, fmt.Errorf("%w: %s", ErrMade, c.App)
-	case d.Name == "" || d.Deleted:
-		return Told{}, fmt.Errorf("%w: %s", ErrUnknown, c.App)
+	_, _, err := l.judge(c)
+	return err
+}
+
+// judge decides what a change makes of an override; nil ends it.
+func (l *Layer) judge(c Change) (was, next *entry, err error) {
+	was, d, err := l.open(c)
+	if err != nil {
+		return nil, nil, err
 	}
-	return l.enter(c, e, &entry{kind: schema.OverrideRemoved, base: section(d.Value), of: d.DesiredVersion})
+	wanted := d.Name != "" && !d.Deleted
+	removed := was != nil && was.kind == schema.OverrideRemoved
+	installed := was != nil && was.kind == schema.OverrideInstalled
+	switch {
+	case c.Do == Remove && installed:
+		return was, nil, nil
+	case c.Do == Remove && removed && c.For == 0:
+		return nil, nil, fmt.Errorf("%w: %s", ErrMade, c.App)
+	case !wanted && !installed && c.Do != Install:
+		return nil, nil, fmt.Errorf("%w: %s", ErrUnknown, c.App)
+	case c.Do == Remove:
+		return was, &entry{kind: schema.OverrideRemoved, base: section(d.Value), of: d.DesiredVersion}, nil
+	case removed:
+		return nil, nil, fmt.Errorf("%w: %s", ErrRemoved, c.App)
+	case c.Do == Install && (wanted || installed):
+		return nil, nil, fmt.Errorf("%w: %s", ErrExists, c.App)
+	case c.Do == Install:
+		return nil, &entry{kind: schema.OverrideInstalled, value: c.Value}, check(c.App, c.Value)
+	}
+	next, err = change(c, was, d)
+	return was, next, err
+}
+
+// change lays a change over the override there is.
+func change(c Change, was *entry, d state.Desired) (*entry, error) {
+	old, next := section(d.Value), entry{kind: schema.OverrideChanged, base: section(d.Value), of: d.DesiredVersion}
+	if was != nil {
+		effective, _ := was.lay(d, d.Name != "", true)
+		old, next = section(effective.Value), *was
+		if len(was.told(d, old).Conflicts) == 0 {
+			next.base, next.of = section(d.Value), d.DesiredVersion
+		}
+	}
+	wanted := c.Value
+	if c.Do == Patch {
+		wanted = shadow.Merge(old, c.Value, 0)
+	}
+	if wanted.Get("state").Text() == string(schema.StateRunning) && d.Value != nil && d.Value.Get("state") == nil {
+		wanted = without(wanted, "state") // which says the same
+	}
+	if shadow.Equal(wanted, old) && c.For == 0 {
+		return nil, fmt.Errorf("%w: %s", ErrMade, c.App)
+	}
+	if err := check(c.App, wanted); err != nil {
+		return nil, err
+	}
+	next.value = wanted
+	if next.kind == schema.OverrideInstalled {
+		return &next, nil
+	}
+	if next.value = shadow.PatchBetween(section(d.Value), wanted); next.value != nil {
+		return &next, nil
+	}
+	if was == nil {
+		return nil, fmt.Errorf("%w: %s", ErrMade, c.App)
+	}
+	return nil, nil
+}
+
+// without is an object without a member.
+func without(v *shadow.Value, key string) *shadow.Value {
+	var members []shadow.Member
+	for k, m := range v.Members() {
+		if k != key {
+			members = append(members, shadow.Member{Key: k, Value: m})
+		}
+	}
+	return shadow.NewObject(members...)
 }
 
 // Clear ends the override of an application now.
@@ -163,7 +196,11 @@ func (l *Layer) tell(app string, e *entry) Told {
 	now := l.cfg.Clock()
 	o, _ := l.told(schema.AppPrefix+app, e)
 	left := e.lease.at(now).left(now).Round(time.Second)
-	return Told{Name: app, Override: o, Left: schema.Duration(left), Ending: e.ending, Value: e.value}
+	t := Told{Name: app, Override: o, Left: schema.Duration(left), Ending: e.ending}
+	if e.value != nil {
+		t.Value = e.value.AppendJSON(nil)
+	}
+	return t
 }
 
 // open checks a change and finds what it is about; d has no name when the cloud
@@ -213,6 +250,9 @@ func (l *Layer) enter(c Change, was, next *entry) (Told, error) {
 	}
 	now := l.cfg.Clock()
 	next.reason, next.by = c.Reason, c.By
+	if was != nil && c.Reason == "" {
+		next.reason = was.reason
+	}
 	switch {
 	case c.For != 0:
 		next.lease = grant(c.For, now)

@@ -149,7 +149,7 @@ func (n *node) says(app string) schema.Override {
 
 func (n *node) change(app, patch string, d time.Duration) {
 	n.t.Helper()
-	if _, err := n.Patch(Change{App: app, Value: parse(n.t, patch), Reason: "why", By: "root", For: d}); err != nil {
+	if _, err := n.Make(Change{Do: Patch, App: app, Value: parse(n.t, patch), Reason: "why", By: "root", For: d}); err != nil {
 		n.t.Fatal(err)
 	}
 }
@@ -168,7 +168,7 @@ func TestLayer_ChangeYieldsWhenItsLeaseIsOver(t *testing.T) {
 			o.Until.Sub(o.At) != time.Hour || len(o.Conflicts) > 0 {
 			t.Errorf("told %+v", o)
 		}
-		if got := string(n.below.reported["app:web"].Get("blockers").AppendJSON(nil)); !strings.HasPrefix(got, `["b","overridden on the node by root until `) {
+		if got := string(n.below.reported["app:web"].Get("blockers").AppendJSON(nil)); !strings.HasPrefix(got, `[{"code":"other","message":"b"},{"code":"overridden","message":"overridden on the node by root until `) {
 			t.Errorf("blockers %s", got)
 		}
 		n.Report("", parse(t, `{"node":{"os":"x"}}`))
@@ -272,11 +272,11 @@ func TestLayer_Installed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBelow()
 		n := boot(t, b)
-		c := Change{App: "own", Value: parse(t, web), Reason: "why", By: "root", For: time.Hour}
-		if _, err := n.Install(c); err != nil {
+		c := Change{Do: Install, App: "own", Value: parse(t, web), Reason: "why", By: "root", For: time.Hour}
+		if _, err := n.Make(c); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := n.Install(c); !errors.Is(err, ErrExists) {
+		if _, err := n.Make(c); !errors.Is(err, ErrExists) {
 			t.Errorf("installed twice: %v", err)
 		}
 		n.wants("own", web)
@@ -308,7 +308,7 @@ func TestLayer_Installed(t *testing.T) {
 		}
 		n.wants("own", "gone") // by the cloud, which deleted it
 		delete(b.desired, "app:own")
-		if _, err := n.Install(c); err != nil {
+		if _, err := n.Make(c); err != nil {
 			t.Fatal(err)
 		}
 		n.cloud("own", 7, web)
@@ -324,7 +324,7 @@ func TestLayer_Removed(t *testing.T) {
 		n := boot(t, newBelow())
 		defer n.stop()
 		n.cloud("web", 4, web)
-		if _, err := n.Remove(Change{App: "web", For: time.Hour}); err != nil {
+		if _, err := n.Make(Change{Do: Remove, App: "web", For: time.Hour}); err != nil {
 			t.Fatal(err)
 		}
 		n.wants("web", "gone")
@@ -335,7 +335,7 @@ func TestLayer_Removed(t *testing.T) {
 		if o, _ := schema.OverrideOf(r); o.Kind != schema.OverrideRemoved || r.Get("phase").Text() != "pending" {
 			t.Errorf("reported %s", r.AppendJSON(nil))
 		}
-		if _, err := n.Patch(Change{App: "web", Value: parse(t, `{"state":"stopped"}`)}); !errors.Is(err, ErrRemoved) {
+		if _, err := n.Make(Change{Do: Patch, App: "web", Value: parse(t, `{"state":"stopped"}`)}); !errors.Is(err, ErrRemoved) {
 			t.Errorf("changed what isn't there: %v", err)
 		}
 		n.cloud("web", 5, `{"component":"w@2"}`)
@@ -363,12 +363,13 @@ func TestLayer_Refuses(t *testing.T) {
 			"the reason has 257 bytes, 256": {App: "web", Value: parse(t, `{"state":"stopped"}`), Reason: strings.Repeat("x", 257)},
 			"bytes, 65536 are the limit":    {App: "web", Value: parse(t, `{"run":{"env":{"A":"`+strings.Repeat("x", 70000)+`"}}}`)},
 		} {
-			if _, err := n.Patch(c); err == nil || !strings.Contains(err.Error(), text) {
+			c.Do = Patch
+			if _, err := n.Make(c); err == nil || !strings.Contains(err.Error(), text) {
 				t.Errorf("%q: %v", text, err)
 			}
 		}
 		n.below.full = true
-		if _, err := n.Patch(Change{App: "web", Value: parse(t, `{"state":"stopped"}`)}); err == nil {
+		if _, err := n.Make(Change{Do: Patch, App: "web", Value: parse(t, `{"state":"stopped"}`)}); err == nil {
 			t.Error("in force without being on disk")
 		}
 		n.below.full = false
@@ -377,15 +378,15 @@ func TestLayer_Refuses(t *testing.T) {
 			t.Error("something was done")
 		}
 		for i := range MaxOverrides {
-			if _, err := n.Install(Change{App: "x" + string(rune('a'+i/26)) + string(rune('a'+i%26)), Value: parse(t, web)}); err != nil {
+			if _, err := n.Make(Change{Do: Install, App: "x" + string(rune('a'+i/26)) + string(rune('a'+i%26)), Value: parse(t, web)}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if _, err := n.Patch(Change{App: "web", Value: parse(t, `{"state":"stopped"}`)}); !errors.Is(err, ErrLimit) {
+		if _, err := n.Make(Change{Do: Patch, App: "web", Value: parse(t, `{"state":"stopped"}`)}); !errors.Is(err, ErrLimit) {
 			t.Errorf("over the limit: %v", err)
 		}
 		n.cfg.Limit = 0
-		if _, err := n.Patch(Change{App: "web", Value: parse(t, `{"state":"stopped"}`)}); !errors.Is(err, ErrDisabled) {
+		if _, err := n.Make(Change{Do: Patch, App: "web", Value: parse(t, `{"state":"stopped"}`)}); !errors.Is(err, ErrDisabled) {
 			t.Errorf("disabled: %v", err)
 		}
 	})

@@ -36,6 +36,20 @@ func (l *Layer) Desired() (all []state.Desired, complete bool) {
 	return all, complete
 }
 
+// Wanted returns what the cloud desires of an application, and what is wanted of it
+// on the node; nil is nothing.
+func (l *Layer) Wanted(app string) (desired, wanted *shadow.Value) {
+	below, _ := l.cfg.Below.Desired()
+	if d, there := find(below, schema.AppPrefix+app); there && !d.Deleted {
+		desired = d.Value
+	}
+	all, _ := l.Desired()
+	if d, there := find(all, schema.AppPrefix+app); there && !d.Deleted {
+		wanted = d.Value
+	}
+	return desired, wanted
+}
+
 // Changed signals that Desired may give something else. It is a level, and needs Run.
 func (l *Layer) Changed() <-chan struct{} { return l.changed }
 
@@ -49,7 +63,7 @@ func (l *Layer) Report(shadowName string, v *shadow.Value) {
 		o, _ := l.told(shadowName, e)
 		v = shadow.Merge(v, shadow.NewObject(
 			shadow.Member{Key: schema.OverrideMember, Value: o.Value()},
-			shadow.Member{Key: "blockers", Value: withBlocker(v.Get("blockers"), o.Text())},
+			shadow.Member{Key: schema.BlockersMember, Value: withBlocker(v, o)},
 		), 0)
 	}
 	l.cfg.Below.Report(shadowName, v)
@@ -82,13 +96,11 @@ func (l *Layer) tellNode(v *shadow.Value) *shadow.Value {
 		shadow.Member{Key: "overrides", Value: shadow.NewObject(members...)})}), 0)
 }
 
-// withBlocker appends to a list of reasons.
-func withBlocker(list *shadow.Value, text string) *shadow.Value {
-	var all []*shadow.Value
-	for _, v := range list.Members() {
-		all = append(all, v)
-	}
-	return shadow.NewArray(append(all, shadow.Text(text))...)
+// withBlocker appends the override to what an application waits for.
+func withBlocker(reported *shadow.Value, o schema.Override) *shadow.Value {
+	all := schema.BlockersOf(reported)
+	all = all[:min(len(all), schema.MaxBlockers-1)]
+	return append(all, schema.Blocker{Code: schema.CodeOverridden, Message: o.Text(), Until: o.Until}).Value()
 }
 
 // Gone forgets what nothing is left of on the node.

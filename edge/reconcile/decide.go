@@ -29,6 +29,9 @@ func (p *planner) remember(a *App) {
 	case m.cannotStop(): // it ended after all
 		m.Fault, m.Until, m.Tries = nil, time.Time{}, 0
 	}
+	if !busy {
+		m = p.anew(a.Name, st, m)
+	}
 	if !busy && !st.State.Live() && a.Want != nil && a.Want.State == schema.StateRunning {
 		m = p.account(a, st, m).judged(a.Want.Run.Restart)
 	}
@@ -127,6 +130,9 @@ func (p *planner) decide(a *App, st workload.Status, m Memory, v *View) Memory {
 		return m
 	case p.in.Holds.Stop[a.Name] != "":
 		return p.held(a, st, m, v)
+	case live && p.restarts(a.Name, st):
+		v.why = "a restart was asked for"
+		return p.stop(a, st, m, v)
 	case live && st.Hash == a.Hash && p.attachedRight(a, st) && p.dueForRestart(st):
 		v.why = "it shall be started again"
 		return p.stop(a, st, m, v)

@@ -22,6 +22,7 @@ type Input struct {
 	Busy     map[string]Step   // steps under way
 	Holds    Holds             // what the node itself has against it
 	Health   map[string]Health // what probes say, by instance; those nothing is said of are starting
+	Restart  map[string]string // instances to be replaced by others just like them, by application; "": none that runs
 }
 
 // Plan is what to do now, what to say, and when to look again.

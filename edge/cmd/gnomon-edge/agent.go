@@ -22,6 +22,7 @@ import (
 	"gnomon/edge/health"
 	"gnomon/edge/health/probe"
 	"gnomon/edge/link"
+	"gnomon/edge/local"
 	"gnomon/edge/override"
 	"gnomon/edge/reconcile/loop"
 	"gnomon/edge/state"
@@ -140,7 +141,7 @@ func (a *agent) run(ctx context.Context) error {
 	if err := a.upgrade.Begin(ctx); err != nil {
 		return err
 	}
-	socket, err := listen(a.cfg.Data)
+	socket, err := local.Listen(a.cfg.Data)
 	if errors.Is(err, unix.EROFS) || errors.Is(err, unix.ENOSPC) {
 		a.log.Error("no socket: nobody on this node can ask how it is", "error", err)
 	} else if err != nil {
@@ -149,7 +150,7 @@ func (a *agent) run(ctx context.Context) error {
 	a.log.Info("gnomon-edge", "version", version, "node", a.cfg.Node, "cloud", a.cfg.Cloud, "data", a.cfg.Data, "bootEpoch", a.node.BootEpoch)
 	g, gctx := errgroup.WithContext(ctx)
 	if socket != nil {
-		g.Go(func() error { return serve(gctx, socket, a.status) })
+		g.Go(func() error { return a.local().Serve(gctx, socket) })
 	}
 	g.Go(func() error { return a.workloads.Run(gctx) })
 	g.Go(func() error { return a.probes.Run(gctx) })
@@ -166,6 +167,18 @@ func (a *agent) run(ctx context.Context) error {
 	}
 	a.log.Info("gnomon-edge ended; what it ran goes on", "after", a.now().Sub(a.node.StartedAt).Round(time.Second).String())
 	return err
+}
+
+// local is the door on the node itself.
+func (a *agent) local() *local.Server {
+	return local.New(local.Config{
+		Status: a.status, Overrides: a.overrides, Wanted: a.overrides, Loop: a.loop,
+		LogPath: a.workloads.LogPath, Shim: a.cfg.Shim, Log: a.log,
+		Instance: func(app string) (instance.Dir, error) {
+			dir, _, err := local.Find(a.cfg.Data, app)
+			return dir, err
+		},
+	})
 }
 
 // instances names the instance of every workload that runs.

@@ -57,6 +57,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
+	var passed exitError
+	if errors.As(err, &passed) {
+		return passed.code
+	}
 	fmt.Fprintln(stderr, "gnomon-edge:", err)
 	if lastWords != "" {
 		_ = os.WriteFile(lastWords, []byte(err.Error()), 0o600) // stderr has it anyway
@@ -96,8 +100,18 @@ func rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see: %s --help", err, c.CommandPath())}
 	})
-	root.AddCommand(runCommand(), statusCommand(), decodeCommand(), scanCommand(), versionCommand())
-	for _, c := range root.Commands() {
+	root.AddCommand(runCommand(), statusCommand(), decodeCommand(), scanCommand(), versionCommand(),
+		listCommand(), getCommand(), explainCommand(), planCommand(), topCommand(), logsCommand(), execCommand(),
+		startCommand(), stopCommand(), restartCommand(), installCommand(), updateCommand(), uninstallCommand(),
+		setCommand(), overrideCommand())
+	checkArguments(root)
+	return root
+}
+
+// checkArguments makes wrong arguments of every command a mistake in usage.
+func checkArguments(of *cobra.Command) {
+	for _, c := range of.Commands() {
+		checkArguments(c)
 		check := c.Args
 		c.Args = func(c *cobra.Command, args []string) error {
 			if err := check(c, args); err != nil {
@@ -106,7 +120,6 @@ func rootCommand() *cobra.Command {
 			return nil
 		}
 	}
-	return root
 }
 
 func versionCommand() *cobra.Command {

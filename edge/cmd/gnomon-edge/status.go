@@ -1,168 +1,82 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"gnomon/cli/output"
-	"gnomon/edge/health/alarm"
-	"gnomon/edge/health/usage"
-	"gnomon/edge/link"
-	"gnomon/edge/readiness"
-	"gnomon/edge/reconcile/loop"
-	"gnomon/edge/upgrade"
+	"gnomon/edge/local"
 )
 
-// nodeStatus is what the agent says of itself on its own node.
-type nodeStatus struct {
-	Node      string         `json:"node"`
-	Agent     string         `json:"agent"`
-	PID       int            `json:"pid"`
-	BootEpoch uint64         `json:"bootEpoch"`
-	StartedAt time.Time      `json:"startedAt"`
-	Cloud     string         `json:"cloud"`
-	Link      link.Status    `json:"link"`
-	Upgrade   upgrade.Status `json:"upgrade,omitzero"`
-	loop.Status
-	Usage  usage.Snapshot `json:"usage"`
-	Alarms []alarm.Raised `json:"alarms"` // that are raised, the latest last
-
-	Readiness readiness.Report `json:"readiness"` // for being without the cloud
-}
-
-func (a *agent) status() nodeStatus {
-	return nodeStatus{
+func (a *agent) status() local.Status {
+	return local.Status{
 		Node: a.cfg.Node, Agent: version, PID: os.Getpid(), BootEpoch: a.node.BootEpoch, StartedAt: a.node.StartedAt,
-		Cloud: a.cfg.Cloud, Link: a.link.Status(), Upgrade: a.upgrade.Status(), Status: a.loop.Status(),
-		Usage: a.health.Usage(), Alarms: a.health.Alarms(), Readiness: a.health.Readiness(),
+		Cloud: a.cfg.Cloud, Components: a.cfg.Components, Link: a.link.Status(), Upgrade: a.upgrade.Status(), Status: a.loop.Status(),
+		Usage: a.health.Usage(), Alarms: a.health.Alarms(), Readiness: a.health.Readiness(), Overrides: a.overrides.All(),
 	}
-}
-
-const socketName = "agent.sock"
-
-// listen opens the agent's socket. Whoever holds the state's lock owns it, so
-// one that is there was left behind.
-func listen(data string) (net.Listener, error) {
-	if err := os.Remove(filepath.Join(data, socketName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	path, release, err := short(data)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, err
-	}
-	// Closing would unlink the short path, which is not valid then.
-	l.(*net.UnixListener).SetUnlinkOnClose(false)
-	if err := os.Chmod(filepath.Join(data, socketName), 0o600); err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	return l, nil
-}
-
-// short names the socket in a way that fits into the 107 bytes a socket's
-// address has, however deep the directory is.
-func short(data string) (path string, release func(), err error) {
-	dir, err := os.Open(data)
-	if err != nil {
-		return "", nil, err
-	}
-	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), socketName), func() { dir.Close() }, nil
-}
-
-// serve answers on the socket until ctx ends.
-func serve(ctx context.Context, l net.Listener, status func() nodeStatus) error {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		if err := json.NewEncoder(w).Encode(status()); err != nil {
-			return // the asker has left
-		}
-	})
-	server := &http.Server{Handler: mux, ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 8 << 10}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
-	defer stop()
-	if err := server.Serve(l); ctx.Err() == nil {
-		return fmt.Errorf("status socket: %w", err)
-	}
-	return nil
 }
 
 func statusCommand() *cobra.Command {
-	data, format := "/var/lib/gnomon", "table"
+	var o options
 	c := &cobra.Command{
-		Use:     "status",
-		Short:   "Show the node as its agent sees it; needs no cloud",
+		Use:   "status",
+		Short: "Show the node as its agent sees it; needs no cloud",
+		Long: `Show the node as its agent sees it. Where no agent runs, show what its disk says,
+with the processes there are; the exit status is 1 then.`,
 		Example: "  gnomon-edge status --data /var/lib/gnomon -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			f, err := output.Parse(format)
-			if err != nil {
-				return usageError{err}
-			}
-			s, err := askStatus(c.Context(), data)
+			s, err := o.open(c)
 			if err != nil {
 				return err
 			}
-			if f != output.Table {
-				return output.Write(c.OutOrStdout(), f, s)
+			now := new(local.Status)
+			missing := s.Ask(c.Context(), http.MethodGet, "/v1/status", nil, now)
+			if missing != nil && !errors.Is(missing, local.ErrNoAgent) {
+				return missing
 			}
-			return s.print(c.OutOrStdout())
+			if missing != nil {
+				if now, err = local.FromDisk(o.data); err != nil {
+					return err
+				}
+			}
+			if s.format != output.Table {
+				return errors.Join(output.Write(c.OutOrStdout(), s.format, now), missing)
+			}
+			return errors.Join(printStatus(c.OutOrStdout(), now), missing)
 		},
 	}
-	c.Flags().StringVar(&data, "data", data, "the agent's directory")
-	c.Flags().StringVarP(&format, "output", "o", format, "json, yaml or table")
+	o.flags(c)
 	return c
 }
 
-// askStatus asks the agent that runs on a directory.
-func askStatus(ctx context.Context, data string) (*nodeStatus, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		path, release, err := short(data)
-		if err != nil {
-			return nil, err
-		}
-		defer release()
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", path)
-	}}}
-	defer client.CloseIdleConnections()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agent/v1/status", nil)
-	if err != nil {
-		return nil, err
+func printStatus(w io.Writer, s *local.Status) error {
+	if s.PID != 0 {
+		printAgent(w, s)
 	}
-	answer, err := client.Do(r)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, fmt.Errorf("no agent runs on %s; start one with gnomon-edge run, or name its directory with --data", data)
+	rows := make([][]string, 0, len(s.Applications))
+	for _, a := range s.Applications {
+		rows = append(rows, []string{a.Name, a.Mode, a.Phase, pid(a.PID), strconv.Itoa(a.Restarts), versions(a.ObservedVersion, a.DesiredVersion), a.Plan.Trace, a.Why()})
 	}
-	if err != nil {
-		return nil, err
+	if err := section(w, "applications", []string{"APPLICATION", "MODE", "PHASE", "PID", "RESTARTS", "VERSION", "TRACE", "WHY"}, rows); err != nil {
+		return err
 	}
-	defer answer.Body.Close()
-	s := new(nodeStatus)
-	return s, json.NewDecoder(io.LimitReader(answer.Body, 16<<20)).Decode(s)
+	rows = rows[:0]
+	for _, p := range s.Policies {
+		rows = append(rows, []string{p.Name, p.Phase, strconv.FormatUint(p.Cycles, 10), fmt.Sprintf("%d/%d", p.Success, p.Meters), versions(p.ObservedVersion, p.DesiredVersion), p.Plan.Trace, p.Why()})
+	}
+	return section(w, "policies", []string{"POLICY", "PHASE", "CYCLES", "METERS READ", "VERSION", "TRACE", "WHY"}, rows)
 }
 
-func (s *nodeStatus) print(w io.Writer) error {
+func printAgent(w io.Writer, s *local.Status) {
 	connection := "connected to " + s.Cloud
 	if !s.Link.Connected {
 		connection = "no connection to " + s.Cloud
@@ -189,18 +103,9 @@ func (s *nodeStatus) print(w io.Writer) error {
 		fmt.Fprintln(w, alarmLine(a))
 	}
 	printReadiness(w, s.Readiness)
-	rows := make([][]string, 0, len(s.Applications))
-	for _, a := range s.Applications {
-		rows = append(rows, []string{a.Name, a.Mode, a.Phase, pid(a.PID), strconv.Itoa(a.Restarts), versions(a.ObservedVersion, a.DesiredVersion), a.Plan.Trace, a.Why()})
+	for _, o := range s.Overrides {
+		fmt.Fprintf(w, "%s is %s\n", o.Name, o.Text())
 	}
-	if err := section(w, "applications", []string{"APPLICATION", "MODE", "PHASE", "PID", "RESTARTS", "VERSION", "TRACE", "WHY"}, rows); err != nil {
-		return err
-	}
-	rows = rows[:0]
-	for _, p := range s.Policies {
-		rows = append(rows, []string{p.Name, p.Phase, strconv.FormatUint(p.Cycles, 10), fmt.Sprintf("%d/%d", p.Success, p.Meters), versions(p.ObservedVersion, p.DesiredVersion), p.Plan.Trace, p.Why()})
-	}
-	return section(w, "policies", []string{"POLICY", "PHASE", "CYCLES", "METERS READ", "VERSION", "TRACE", "WHY"}, rows)
 }
 
 // section prints a table, or that there is nothing to be in it.

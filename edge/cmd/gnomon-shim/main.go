@@ -41,6 +41,14 @@ func main() {
 		err = reload(instance.Dir(os.Args[2]))
 	case len(os.Args) == 3 && os.Args[1] == "sweep":
 		err = sweep(os.Args[2])
+	case len(os.Args) > 4 && os.Args[1] == "exec":
+		// gnomon-edge exec: DIR tty|pipe PROGRAM ARG...
+		code, err := enter(instance.Dir(os.Args[2]), os.Args[4:], os.Args[3] == "tty")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "gnomon-shim:", err)
+			os.Exit(exitNotEntered)
+		}
+		os.Exit(code)
 	case len(os.Args) == 2 && os.Args[1] == "version":
 		fmt.Println(instance.Protocol)
 	default:
@@ -51,6 +59,9 @@ func main() {
 		os.Exit(1)
 	}
 }
+
+// exitNotEntered is the exit status of exec when the program could not be started.
+const exitNotEntered = 126
 
 // errNoLock: the shim was not started by an agent.
 var errNoLock = errors.New("file descriptor 3 is not the instance's lock")

@@ -123,6 +123,8 @@ type Loop struct {
 	node     *schema.Node      // as it was desired last, where that was valid
 	agent    *schema.NodeAgent // that was last asked for in a way that can be understood
 	wake     time.Time
+	orders   chan order
+	restarts map[string]string // instances to be replaced, by application
 
 	mu     sync.Mutex
 	status Status
@@ -159,6 +161,8 @@ func New(cfg Config) *Loop {
 			reconcile.Fetch: make(chan struct{}, cfg.Parallel), reconcile.Start: make(chan struct{}, cfg.Parallel),
 		},
 		policies: map[string]*policy{},
+		orders:   make(chan order),
+		restarts: map[string]string{},
 		status:   Status{Applications: []Application{}, Policies: []Policy{}},
 	}
 }
@@ -203,6 +207,10 @@ func (l *Loop) Run(ctx context.Context) error {
 		case q := <-l.asked:
 			q.answer <- l.rehearse(ctx, q.changes)
 			full = false
+		case o := <-l.orders:
+			o.do()
+			close(o.done)
+			full = true
 		case <-l.cfg.Policies.Changed():
 			full = false
 		}
@@ -245,6 +253,7 @@ func (l *Loop) pass(ctx context.Context) {
 	for _, s := range plan.Steps {
 		l.begin(ctx, s, byName[s.App])
 	}
+	l.restarted(observed)
 	l.forgetComponents(apps)
 	l.applyPolicies(desired, complete)
 	l.save()
@@ -258,7 +267,7 @@ func (l *Loop) pass(ctx context.Context) {
 func (l *Loop) input(now time.Time, complete bool, observed []workload.Status) reconcile.Input {
 	return reconcile.Input{
 		Now: now, Boot: l.cfg.Node.Boot, Complete: complete, Observed: observed,
-		Memory: l.memory, Fetched: l.ready(), Busy: l.steps(), Holds: l.holds, Health: l.cfg.Probes.Health(),
+		Memory: l.memory, Fetched: l.ready(), Busy: l.steps(), Holds: l.holds, Health: l.cfg.Probes.Health(), Restart: l.restarts,
 	}
 }
 

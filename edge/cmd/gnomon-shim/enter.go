@@ -1,0 +1,193 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+
+	"gnomon/edge/cmd/gnomon-shim/container"
+	"gnomon/edge/cmd/gnomon-shim/launch"
+	"gnomon/edge/workload/instance"
+	"gnomon/schema"
+)
+
+// enter runs a program beside the workload of an instance and returns its exit
+// status. With tty it gets a pseudo terminal of its own, which this process
+// connects to the one that it has itself.
+func enter(dir instance.Dir, args []string, tty bool) (int, error) {
+	req, err := dir.ReadRequest()
+	if err != nil {
+		return 0, err
+	}
+	rec, err := dir.ReadRecord()
+	if err != nil {
+		return 0, err
+	}
+	if !dir.Held() || !rec.Alive() {
+		return 0, errors.New("the instance does not run any more")
+	}
+	j := launch.Job{Dir: dir, Request: req, Output: os.Stdout}
+	if req.Spec.Mode == schema.ModeHost {
+		return enterHost(j, args, tty)
+	}
+	return enterContainer(j, rec.PID, args, tty)
+}
+
+func enterHost(j launch.Job, args []string, tty bool) (int, error) {
+	var slave launch.Terminal
+	if tty {
+		master, s, err := openTerminal()
+		if err != nil {
+			return 0, err
+		}
+		slave = s
+		stop, err := connect(master)
+		if err != nil {
+			return 0, err
+		}
+		defer stop()
+	}
+	child, err := launch.Enter(j, args, []*os.File{os.Stdin, os.Stdout, os.Stderr}, slave)
+	if slave != nil {
+		slave.Close()
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer ignoreInterrupts()()
+	st, err := child.Wait()
+	if err != nil {
+		return 0, err
+	}
+	return exitCode(st), nil
+}
+
+func enterContainer(j launch.Job, pid int, args []string, tty bool) (int, error) {
+	var console *os.File
+	stopped := make(chan func(), 1)
+	if tty {
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return 0, err
+		}
+		console = os.NewFile(uintptr(fds[1]), "console")
+		defer console.Close()
+		go func() {
+			stop := func() {}
+			if master, err := receive(fds[0]); err == nil {
+				if s, err := connect(master); err == nil {
+					stop = s
+				}
+			}
+			stopped <- stop
+		}()
+	}
+	p, err := container.Enter(j, pid, args, console)
+	if err != nil {
+		return 0, err
+	}
+	defer ignoreInterrupts()()
+	if tty {
+		defer (<-stopped)()
+	}
+	st, err := p.Wait()
+	if st == nil {
+		return 0, err
+	}
+	return exitCode(st), nil
+}
+
+func exitCode(st *os.ProcessState) int {
+	if s, ok := st.Sys().(interface {
+		Signaled() bool
+		Signal() unix.Signal
+	}); ok && s.Signaled() {
+		return 128 + int(s.Signal())
+	}
+	return st.ExitCode()
+}
+
+// ignoreInterrupts leaves Ctrl-C to the program that was started.
+func ignoreInterrupts() (restore func()) {
+	c := make(chan os.Signal, 4)
+	signal.Notify(c, unix.SIGINT, unix.SIGQUIT)
+	return func() { signal.Stop(c) }
+}
+
+// openTerminal makes a pseudo terminal.
+func openTerminal() (master, slave *os.File, err error) {
+	if master, err = os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
+		return nil, nil, err
+	}
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
+	}
+	if err == nil {
+		slave, err = os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|unix.O_NOCTTY, 0)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, master.Close())
+	}
+	return master, slave, nil
+}
+
+// receive takes a file descriptor out of a socket, and closes that.
+func receive(socket int) (*os.File, error) {
+	defer func() { _ = unix.Close(socket) }()
+	name, oob := make([]byte, 4096), make([]byte, unix.CmsgSpace(4))
+	_, n, _, _, err := unix.Recvmsg(socket, name, oob, unix.MSG_CMSG_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	all, err := unix.ParseSocketControlMessage(oob[:n])
+	if err != nil || len(all) == 0 {
+		return nil, fmt.Errorf("no terminal came: %w", errors.Join(err, io.ErrUnexpectedEOF))
+	}
+	fds, err := unix.ParseUnixRights(&all[0])
+	if err != nil || len(fds) == 0 {
+		return nil, fmt.Errorf("no terminal came: %w", errors.Join(err, io.ErrUnexpectedEOF))
+	}
+	return os.NewFile(uintptr(fds[0]), "terminal"), nil
+}
+
+// connect joins a pseudo terminal with the one that this process has, until stop
+// is called; then what is left of the output is written, and the terminal is as
+// it was.
+func connect(master *os.File) (stop func(), err error) {
+	in := int(os.Stdin.Fd())
+	before, err := term.MakeRaw(in)
+	if err != nil {
+		return nil, fmt.Errorf("standard input is no terminal: %w", err)
+	}
+	resize := func() {
+		if size, err := unix.IoctlGetWinsize(in, unix.TIOCGWINSZ); err == nil {
+			_ = unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, size)
+		}
+	}
+	resize()
+	sized := make(chan os.Signal, 1)
+	signal.Notify(sized, unix.SIGWINCH)
+	go func() {
+		for range sized {
+			resize()
+		}
+	}()
+	go func() { _, _ = io.Copy(master, os.Stdin) }() // ends with this process
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		_, _ = io.Copy(os.Stdout, master) // an error is how the end of a terminal shows
+	}()
+	return func() {
+		<-drained
+		signal.Stop(sized)
+		_ = term.Restore(in, before)
+	}, nil
+}
