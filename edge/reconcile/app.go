@@ -28,7 +28,8 @@ type App struct {
 	Held    bool                // because of it: nothing is started or replaced
 	LastOK  bool                // because of it: Want is what was applied before
 
-	back bool // LastOK, as Desired was tried and failed: Want is Good
+	back   bool     // LastOK, as Desired was tried and failed: Want is Good
+	shaped []string // applications that are attached and add to what the container is made of
 }
 
 // Prepare reads the desired sections of applications. Where one can't be read,
@@ -56,6 +57,7 @@ func Prepare(desired []state.Desired, memory map[string]Memory) (apps []App, gon
 		apps[i].fallBack(memory[apps[i].Name])
 	}
 	s.rebuild(memory)
+	s.free()
 	for i := range apps {
 		if apps[i].Want != nil {
 			apps[i].Hash = hashOf(apps[i].Want)
@@ -125,6 +127,21 @@ func (s appSet) check(a *App) {
 	}
 	if path := s.way(a.Name, a.Name, map[string]bool{}); path != nil {
 		a.refuse("dependency-cycle", "dependsOn and attachTo lead back to the application: "+strings.Join(path, " → "))
+	}
+}
+
+// free lets what was applied before wait for nobody, where it would wait for itself
+// by what others want now.
+func (s appSet) free() {
+	var stuck []*App
+	for _, a := range s {
+		if a.LastOK && len(a.Want.DependsOn) > 0 && s.way(a.Name, a.Name, map[string]bool{}) != nil {
+			stuck = append(stuck, a)
+		}
+	}
+	for _, a := range stuck { // only now, so that it doesn't hang on their order
+		want := *a.Want
+		want.DependsOn, a.Want = nil, &want
 	}
 }
 
@@ -205,6 +222,9 @@ func (s appSet) merge(a *App) bool {
 	merged.Run.Privileged = merged.Run.Privileged || run.Privileged
 	merged.Run.Serial = union(merged.Run.Serial, run.Serial)
 	merged.Run.Ports = union(merged.Run.Ports, run.Ports)
+	if hashOf(&merged) != hashOf(t.Want) {
+		t.shaped = append(t.shaped, a.Name)
+	}
 	a.Want, t.Want = &own, &merged
 	return true
 }

@@ -21,9 +21,14 @@ type Well struct {
 type Rejected struct {
 	Content string `json:"content,omitempty"` // App.Content
 	Fault   Fault  `json:"fault,omitzero"`
+	Rebuild bool   `json:"rebuild,omitempty"` // it is the container it is attached to that failed, so that nobody had to ask for it
 }
 
-const codeRolledBack = "rolled-back"
+// Codes of what was rejected.
+const (
+	codeRolledBack = "rolled-back"
+	codeRebuild    = "rebuild-failed"
+)
 
 // Decide plans. Where that rejects a run configuration, what is desired is
 // prepared anew and planned for what takes its place. It is pure.
@@ -68,10 +73,15 @@ func (a *App) setBack(m Memory) {
 			a.Good = good
 		}
 	}
-	if a.canGiveWay() && a.Content == m.Rejected.Content {
+	if a.refused(m) {
 		f := m.Rejected.Fault
-		a.Fault, a.Held, a.back = &f, true, true
+		a.Fault, a.Held, a.back = &f, true, a.Good != nil
 	}
+}
+
+// refused tells whether what is wanted was rejected.
+func (a *App) refused(m Memory) bool {
+	return a.Content == m.Rejected.Content && a.Want != nil && a.Want.State == schema.StateRunning && (a.canGiveWay() || m.Rejected.Rebuild)
 }
 
 // canGiveWay tells whether there is something to roll back to.
@@ -104,13 +114,32 @@ func (p *planner) commit(a *App, m Memory) Memory {
 	return m
 }
 
+// beingRebuilt names the container that an application is attached to and adds to,
+// where the one that runs is without; "" if there is none.
+func (p *planner) beingRebuilt(a *App) string {
+	t := p.wanted[a.Want.AttachTo]
+	if a.Want.Mode != schema.ModeAttach || t == nil || !slices.Contains(t.shaped, a.Name) || p.observed[t.Name].Hash == t.Hash {
+		return ""
+	}
+	return t.Name
+}
+
+// ranWith notes what a container that others add to ran well with.
+func (m Memory) ranWith(a *App) Memory {
+	if m.Ran = ""; len(a.shaped) > 0 {
+		m.Ran = a.Hash
+	}
+	return m
+}
+
 // reject rolls an application back if its run configuration has failed before it
 // was committed.
 func (p *planner) reject(a *App, st workload.Status, m Memory) Memory {
-	if m.Rejected.Content != "" && !a.back && (a.Content != m.Rejected.Content || !a.canGiveWay()) {
+	if f := a.Fault; m.Rejected.Content != "" && (f == nil || *f != m.Rejected.Fault) && !a.refused(m) {
 		m.Rejected = Rejected{}
 	}
-	if !p.onTrial(a, m) || !a.canGiveWay() {
+	trial := p.onTrial(a, m) && a.canGiveWay()
+	if !trial && len(a.shaped) == 0 {
 		return m
 	}
 	cause := m.Fault
@@ -120,6 +149,10 @@ func (p *planner) reject(a *App, st workload.Status, m Memory) Memory {
 	case st.State.Live() && st.Hash == a.Hash, cause == nil, !cause.ofConfiguration():
 		return m
 	}
+	if !trial {
+		p.blame(a, m, cause)
+		return m
+	}
 	p.out.again = true
 	m.Well = Well{}
 	m.Rejected = Rejected{Content: a.Content, Fault: Fault{
@@ -127,6 +160,25 @@ func (p *planner) reject(a *App, st workload.Status, m Memory) Memory {
 		Message: clip(fmt.Sprintf("version %d gave way to version %d: %s: %s", a.Version, m.Good.Version, cause.Code, cause.Message)),
 	}}
 	return m
+}
+
+// blame rejects what is attached to a container that failed with what they add to
+// it, though it ran well without: those of them that have never run so.
+func (p *planner) blame(a *App, m Memory, cause *Fault) {
+	if a.LastOK || a.Held || a.Content != m.Committed || a.Hash == m.Ran {
+		return
+	}
+	for _, n := range a.shaped {
+		x := p.wanted[n]
+		if x.LastOK || x.Content == p.in.Memory[n].Committed {
+			continue
+		}
+		p.blamed[n] = Rejected{Content: x.Content, Rebuild: true, Fault: Fault{
+			Code: codeRebuild, At: p.in.Now,
+			Message: clip(fmt.Sprintf("the container of %s failed with what this adds to it, and goes on without: %s: %s", a.Name, cause.Code, cause.Message)),
+		}}
+		p.out.again = true
+	}
 }
 
 // circumstances are the codes of faults that another configuration would have had

@@ -200,3 +200,61 @@ func TestComponents_KeepsWhatMayBeGoneBackTo(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// An application whose options break the container it is attached to is left out
+// of it: the applications that were there run as before.
+func TestCommit_RebuildFails(t *testing.T) {
+	const sideIs = `{"mode":"attach","attachTo":"web","run":{"command":["/s"]`
+	for name, first := range map[string]string{"new": "", "changed": sideIs + `}}`} {
+		t.Run(name, func(t *testing.T) {
+			s := running(t)
+			if first != "" {
+				s.want("side", first).runs("side", "s1").steps()
+			}
+			s.want("side", sideIs+`,"serial":["/dev/ttyS9"]}}`)
+			if first != "" {
+				s.steps("stop side")
+				s.ends("side", 0)
+			}
+			s.steps("stop web")
+			s.ends("web", 0).steps("start web")
+			s.fails("web", Fault{Code: "invalid", Message: "/dev/ttyS9: no such device"})
+			all := []state.Desired{s.desired["side"], s.desired["web"]}
+			s.in.Apps, s.in.Gone = Prepare(all, s.in.Memory)
+			apps, p := Decide(all, s.in)
+			if got := stepNames(p); !slices.Equal(got, []string{"start web"}) || len(apps[1].Want.Run.Serial) > 0 || p.Views["web"].Fault != nil {
+				t.Fatalf("%q %+v", got, p.Views["web"])
+			}
+			s.in.Memory, s.prev = p.Memory, p
+			f := s.faulty("side", "rebuild-failed")
+			if f.Retryable || !strings.Contains(f.Message, "container of web") || !strings.Contains(f.Message, "no such device") {
+				t.Errorf("%+v", f)
+			}
+			s.runs("web", "i3")
+			if first == "" {
+				s.steps()
+				s.phase("side", Failed)
+			} else {
+				s.steps("start side")
+			}
+			s.pass(time.Hour)
+			if first == "" {
+				s.steps()
+			}
+			s.want("side", sideIs+`,"serial":["/dev/ttyS1"]}}`).steps("stop web") // its next change has its own chance
+		})
+	}
+}
+
+// What an attached application adds is in effect once its container has it.
+func TestCommit_AttachedOptionsTakeARebuild(t *testing.T) {
+	s := running(t).want("side", `{"mode":"attach","attachTo":"web","run":{"command":["/s"]}}`).runs("side", "s1")
+	s.steps()
+	s.want("side", `{"mode":"attach","attachTo":"web","run":{"command":["/s"],"hostname":"other"}}`)
+	s.in.Holds = Holds{Updates: "not now"}
+	s.steps()
+	s.blocked("side", "waiting for web: it doesn't run with what this adds to it yet")
+	if v := s.phase("side", Running); v.Observed == s.version {
+		t.Errorf("%+v", v)
+	}
+}

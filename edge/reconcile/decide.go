@@ -62,6 +62,9 @@ func (p *planner) app(a *App) {
 	}
 	v.Fault = m.Fault
 	if a.Fault != nil {
+		if v.Fault != nil && v.Fault.Retryable { // what takes its place has a trouble of its own
+			v.block(v.Fault.Code, "", v.Fault.Message)
+		}
 		v.Fault = a.Fault
 	}
 	v.Observed = m.Applied.Version
@@ -208,7 +211,9 @@ func (p *planner) replace(a *App, st workload.Status, m Memory, v *View) Memory 
 		return m
 	}
 	if m.cannotStop() && !a.Held || p.ready(a, m, v) {
-		v.why = "another run configuration: " + changed(a, m)
+		if v.why = "another run configuration: " + changed(a, m); a.back {
+			v.why = a.Fault.Message
+		}
 		return p.stop(a, st, m, v)
 	}
 	return m

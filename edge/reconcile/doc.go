@@ -14,6 +14,8 @@
 //     and for being unhealthy only if it is started again;
 //   - a run configuration that fails before it was committed gives way, where that
 //     is asked for, to the last one that was, and isn't tried again;
+//   - a container that ran well and fails with what an attached application adds to
+//     it is rebuilt without;
 //   - what desired says is mirrored in a report only once it is applied;
 //   - nothing is removed unless the cloud said that it is gone.
 //

@@ -75,11 +75,18 @@ func (p *planner) stopIll(a *App, st workload.Status, m Memory, v *View) Memory 
 // its configuration is committed, and former failures are forgotten.
 func (p *planner) watch(a *App, st workload.Status, m Memory, v *View) Memory {
 	trial, window := p.onTrial(a, m), a.Want.Update.Healthy.D()
+	if t := p.beingRebuilt(a); t != "" {
+		v.block(schema.BlockedTarget, t, "waiting for "+t+": it doesn't run with what this adds to it yet")
+		return m
+	}
 	if trial && window == 0 {
 		m, trial = p.commit(a, m), false
 	}
 	if !trial {
 		m = p.tookEffect(a, m)
+	}
+	if v.Health.good() {
+		m = m.ranWith(a)
 	}
 	probed := a.Want.Run.Health != nil
 	if !trial && (!probed || m.Attempts == 0) {

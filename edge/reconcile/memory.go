@@ -31,6 +31,7 @@ type Memory struct {
 
 	Good      Applied  // the last one whose run configuration was committed
 	Committed string   // App.Content of it
+	Ran       string   // App.Hash that ran well last, where others add to Content
 	Well      Well     // the instance that is watched until it is committed, or failures are forgotten
 	Rejected  Rejected // gave way to Good
 }

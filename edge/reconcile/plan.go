@@ -100,6 +100,7 @@ type planner struct {
 	observed map[string]workload.Status
 	leaving  map[string]bool // containers that are about to go
 	waits    []wait
+	blamed   map[string]Rejected // applications for what they add to a container
 }
 
 // Make plans. It is pure: the same input gives the same plan.
@@ -110,6 +111,7 @@ func Make(in Input) Plan {
 		wanted:   make(map[string]*App, len(in.Apps)),
 		observed: make(map[string]workload.Status, len(in.Observed)),
 		leaving:  map[string]bool{},
+		blamed:   map[string]Rejected{},
 	}
 	for _, s := range in.Observed {
 		p.observed[s.Name] = s
@@ -119,6 +121,11 @@ func Make(in Input) Plan {
 	}
 	for i := range in.Apps {
 		p.remember(&in.Apps[i])
+	}
+	for name, r := range p.blamed {
+		m := p.out.Memory[name]
+		m.Rejected = r
+		p.out.Memory[name] = m
 	}
 	for r := first; r <= last; r++ {
 		if r == last {

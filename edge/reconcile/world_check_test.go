@@ -288,10 +288,10 @@ func (w *world) checkAccount(a *App) {
 func (w *world) checkCommit(a *App) {
 	st, before, after := w.inst[a.Name], w.in.Memory[a.Name], w.plan.Memory[a.Name]
 	since := w.wellSince(a, st)
-	if after.Rejected.Content != "" && after.Good.Desired == nil {
+	if after.Rejected.Content != "" && after.Good.Desired == nil && !after.Rejected.Rebuild {
 		w.fail("%s: rejected with nothing to go back to", a.Name)
 	}
-	if a.back && (!a.LastOK || a.Fault == nil || a.Fault.Code != codeRolledBack) {
+	if a.back && (!a.LastOK || a.Fault == nil || a.Fault.Code != codeRolledBack && a.Fault.Code != codeRebuild) {
 		w.fail("%s: rolled back without a word: %+v", a.Name, a)
 	}
 	if after.Good == before.Good {
@@ -327,6 +327,13 @@ func (w *world) checkRejected(a *App) {
 		return
 	}
 	w.note("%s: %s", a.Name, after.Rejected.Fault.Message)
+	if after.Rejected.Rebuild {
+		t := w.wanted(a.Want.AttachTo)
+		if m := w.plan.Memory[t.Name]; !slices.Contains(t.shaped, a.Name) || t.Content != m.Committed || a.Content == before.Committed || w.right(t, w.inst[t.Name]) && !w.ill(t, w.inst[t.Name]) {
+			w.fail("%s: blamed for %+v", a.Name, t)
+		}
+		return
+	}
 	w.ledger.rejected[a.Name] = rejection{a.Version, a.Hash}
 	failed := after.Fault != nil && (after.Fault.Step == Start || after.Fault.Step == "" || !after.Fault.Retryable)
 	switch {
@@ -415,7 +422,7 @@ func (w *world) foresee(a *App, path ...*App) outlook {
 		}
 		out = rests // it runs, and nobody relies on it
 	}
-	if a.Want.Run.Env["DOES"] == "unstartable" {
+	if a.Want.Run.Env["DOES"] == "unstartable" || a.Want.Run.Hostname == "bad" {
 		out = rests
 	}
 	if a.Want.Mode == schema.ModeAttach {
@@ -441,6 +448,9 @@ func (w *world) foresee(a *App, path ...*App) outlook {
 func (w *world) checkSettled(a *App) (restless bool) {
 	v, st, m := w.plan.Views[a.Name], w.inst[a.Name], w.plan.Memory[a.Name]
 	of := w.foresee(a)
+	if w.spoilt(a) {
+		w.fail("%s should run without what %s add: %+v", a.Name, a.shaped, v)
+	}
 	if w.mustGiveWay(a) {
 		w.fail("%s should have been rolled back: %+v\n%+v", a.Name, a.Want, v)
 	}
@@ -529,4 +539,15 @@ func (w *world) rehearse() {
 			w.fail("%s rests while it is %s: %+v", a.Name, of, r)
 		}
 	}
+}
+
+// spoilt tells of a container that could run, but for what others add to it.
+func (w *world) spoilt(a *App) bool {
+	if a.Want == nil || a.Want.Run.Hostname != "bad" || a.Content != w.plan.Memory[a.Name].Committed || a.LastOK || a.Want.State != schema.StateRunning || !w.startable(a) {
+		return false
+	}
+	return slices.ContainsFunc(a.shaped, func(n string) bool {
+		x := w.wanted(n)
+		return !x.LastOK && x.Content != w.plan.Memory[n].Committed
+	})
 }

@@ -206,6 +206,9 @@ func (w *world) document() string {
 	case schema.ModeContainer:
 		return `{"component":"` + component + `"` + rest + `,"run":{` + host + run + `}}`
 	case schema.ModeAttach:
+		if w.chance(15, "spoils its container") {
+			host = `"hostname":"bad",`
+		}
 		return `{"mode":"attach","attachTo":"` + w.target() + `"` + rest + `,"run":{"command":["/x"],` + host + run + `}}`
 	default:
 		return `{"mode":"host"` + rest + `,"run":{"command":["/x"],` + run + `}}`
@@ -277,7 +280,7 @@ func (w *world) start(s Step) {
 		w.failed(s, Fault{Code: "already-running", Retryable: true}, st.Instance)
 	case !w.joinable(s, spec):
 		w.failed(s, Fault{Code: "target-not-running", Retryable: true}, "")
-	case spec.Run.Env["DOES"] == "unstartable":
+	case spec.Run.Env["DOES"] == "unstartable", spec.Run.Hostname == "bad":
 		w.failed(s, Fault{Code: "invalid"}, w.create(s, workload.Failed).Instance)
 	default:
 		st := w.create(s, workload.Running)
