@@ -21,12 +21,29 @@ type Driver interface {
 	Release(s schema.Source)
 }
 
+// Cycler is a Driver that reads several meters at once, and wants to know when a
+// cycle begins and ends.
+type Cycler interface {
+	Driver
+
+	// Begin prepares for a cycle, which ends with done. If it fails no meter can
+	// be read, and done is nil.
+	Begin(ctx context.Context, c Round) (done func(), err error)
+}
+
+// Round is a cycle that is about to begin.
+type Round struct {
+	Source schema.Source
+	Meters []schema.Meter // of all policies that share the port
+}
+
 // Request is one meter's turn.
 type Request struct {
 	Source   schema.Source
 	Meter    schema.Meter
 	Items    []schema.Item
-	Priority int // of those that wait for the port, the lowest is next
+	Priority int  // of those that wait for the port, the lowest is next
+	Demand   bool // somebody waits for it: it goes ahead of whatever is read in cycles, as far as the protocol can
 }
 
 // Result is what became of a Request.
@@ -58,6 +75,7 @@ var (
 	ErrNotNumber = errors.New("not a number")
 	ErrNoValue   = errors.New("the meter has no value")
 	ErrSkipped   = errors.New("skipped: the meter has not answered lately")
+	ErrBusy      = errors.New("busy") // something on the way to the meter is taken
 )
 
 // Reason returns the stable word for an error, for reports.
@@ -67,7 +85,7 @@ func Reason(err error) string {
 		word string
 	}{
 		{ErrTimeout, "timeout"}, {ErrLink, "link"}, {ErrGarbled, "garbled"}, {ErrException, "exception"},
-		{ErrNotNumber, "not-a-number"}, {ErrNoValue, "no-value"}, {ErrSkipped, "skipped"}, {context.DeadlineExceeded, "overrun"}, {context.Canceled, "stopped"},
+		{ErrNotNumber, "not-a-number"}, {ErrNoValue, "no-value"}, {ErrSkipped, "skipped"}, {ErrBusy, "busy"}, {context.DeadlineExceeded, "overrun"}, {context.Canceled, "stopped"},
 	} {
 		if errors.Is(err, r.err) {
 			return r.word

@@ -2,6 +2,7 @@ package collect
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -11,6 +12,9 @@ import (
 
 	"gnomon/schema"
 )
+
+// ErrUnknown is what is said of a policy or a meter that there isn't.
+var ErrUnknown = errors.New("no such policy or meter")
 
 // Config is what an Engine stands on.
 type Config struct {

@@ -1,7 +1,6 @@
 package collect
 
 import (
-	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -25,12 +24,14 @@ type runner struct {
 	done    chan struct{}
 	after   <-chan struct{} // closed when the policy's former runner has ended; nil when there is none
 
+	failing map[string]bool // meters whose last poll failed; belongs to the cycle
+
 	mu     sync.Mutex
 	report Report
 }
 
 func newRunner(e *Engine, name string, version uint64, p *schema.Policy) *runner {
-	r := &runner{engine: e, name: name, policy: p, done: make(chan struct{})}
+	r := &runner{engine: e, name: name, policy: p, done: make(chan struct{}), failing: make(map[string]bool)}
 	r.report = Report{Version: version, Phase: Collecting, Readings: make(map[string]map[string]Reading)}
 	if !p.IsEnabled() {
 		r.report.Phase = Disabled
@@ -139,48 +140,6 @@ func (r *runner) sleep(ctx context.Context) (now time.Time, ok bool) {
 		}
 	}
 	return now, ctx.Err() == nil
-}
-
-// cycle reads every meter once.
-func (r *runner) cycle(ctx context.Context, slot time.Time) {
-	began := time.Now() // how long it takes doesn't depend on a clock that may be set
-	c := Cycle{At: slot, Meters: len(r.policy.Meters)}
-	driver := r.engine.cfg.Drivers[r.policy.Source.Kind]
-	gap := "" // the first value that a meter didn't give, though it was read
-	for _, m := range r.policy.Meters {
-		items := r.policy.ItemsOf(m)
-		result, err := driver.Poll(ctx, Request{Source: r.policy.Source, Meter: m, Items: items, Priority: r.policy.Priority})
-		if ctx.Err() != nil {
-			return
-		}
-		c.Frames += result.Frames
-		complete := err == nil
-		for _, it := range items {
-			v := result.Values[it.Name]
-			complete = complete && v.Err == nil && v.Value != nil
-			if v.Err != nil && gap == "" {
-				gap = m.ID + ": " + v.Err.Error()
-			}
-		}
-		if complete {
-			c.Success++
-		} else if err != nil && c.Error == "" {
-			c.Error = m.ID + ": " + err.Error()
-		}
-		r.take(m.ID, items, result)
-	}
-	c.Error = cmp.Or(c.Error, gap)
-	c.Duration = time.Since(began)
-	missed := r.next(slot.Add(c.Duration)).Sub(slot)/r.policy.Period.D() - 1
-	r.mu.Lock()
-	c.Overruns = r.report.Cycle.Overruns + uint64(missed)
-	r.report.Cycle = c
-	r.report.Cycles++
-	r.mu.Unlock()
-	if c.Error != "" {
-		r.engine.cfg.Log.Debug("cycle incomplete", "policy", r.name, "error", c.Error)
-	}
-	r.engine.signal()
 }
 
 // take turns a meter's result into its latest readings.

@@ -19,6 +19,7 @@ import (
 	"gnomon/edge/collect/dlt645"
 	"gnomon/edge/collect/dlt698"
 	"gnomon/edge/collect/modbus"
+	"gnomon/edge/collect/q376"
 	"gnomon/edge/health"
 	"gnomon/edge/health/probe"
 	"gnomon/edge/link"
@@ -118,6 +119,7 @@ func drivers() map[schema.SourceKind]collect.Driver {
 		{modbus.New(), modbus.Kinds},
 		{dlt645.New(), dlt645.Kinds},
 		{dlt698.New(), dlt698.Kinds},
+		{q376.New(), q376.Kinds},
 	} {
 		for _, kind := range p.kinds {
 			all[kind] = p.driver

@@ -21,7 +21,10 @@ type Driver struct {
 var Kinds = []schema.SourceKind{schema.SourceDLT645, schema.SourceDLT645TCP}
 
 // New returns a driver without open ports.
-func New() *Driver { return &Driver{dial: medium.Open} }
+func New() *Driver { return NewOver(medium.Open) }
+
+// NewOver is New with lines of another kind.
+func NewOver(open func(schema.Source) (medium.Line, error)) *Driver { return &Driver{dial: open} }
 
 func (d *Driver) fresh(s schema.Source) *port {
 	return &port{source: s, dial: d.dial, meters: make(map[wire.Address]*meter)}

@@ -77,15 +77,27 @@ func (p *port) ask(ctx context.Context, a wire.Address, w work, values map[strin
 	}
 	data, err := p.read(ctx, a, w.di)
 	if err != nil {
-		if lacking(err) {
-			m.lack(w.di, err, time.Now())
-		}
-		if w.isBlock() && errors.Is(err, collect.ErrException) {
-			return singly(w.items), nil
-		}
-		w.missing(values, err)
-		return nil, err
+		return m.failed(w, err, values)
 	}
+	return m.take(w, data, values), nil
+}
+
+// failed learns from an identifier that could not be read. What a block could
+// have held is to be asked for singly.
+func (m *meter) failed(w work, err error, values map[string]collect.Value) ([]work, error) {
+	if lacking(err) {
+		m.lack(w.di, err, time.Now())
+	}
+	if w.isBlock() && errors.Is(err, collect.ErrException) {
+		return singly(w.items), nil
+	}
+	w.missing(values, err)
+	return nil, err
+}
+
+// take takes the items out of the data of an identifier, and returns what is
+// still to be asked for.
+func (m *meter) take(w work, data []byte, values map[string]collect.Value) []work {
 	if w.isBlock() {
 		m.entries[w.di] = len(data)
 	}
@@ -99,7 +111,7 @@ func (p *port) ask(ctx context.Context, a wire.Address, w work, values map[strin
 		v, err := it.value(data)
 		values[it.Name] = collect.Value{Value: v, At: now, Err: err}
 	}
-	return singly(short), nil
+	return singly(short)
 }
 
 // lack remembers that a meter doesn't have an identifier.

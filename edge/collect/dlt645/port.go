@@ -72,10 +72,14 @@ func (p *port) meter(a wire.Address) *meter {
 		if len(p.meters) >= maxMeters {
 			clear(p.meters) // costs a few questions that were answered before
 		}
-		m = &meter{lacks: make(map[wire.DI]refusal), entries: make(map[wire.DI]int)}
+		m = newMeter()
 		p.meters[a] = m
 	}
 	return m
+}
+
+func newMeter() *meter {
+	return &meter{lacks: make(map[wire.DI]refusal), entries: make(map[wire.DI]int)}
 }
 
 // Refusal is a meter's answer that it doesn't carry out a request.

@@ -22,7 +22,10 @@ type Driver struct {
 var Kinds = []schema.SourceKind{schema.SourceDLT698, schema.SourceDLT698TCP}
 
 // New returns a driver without open ports.
-func New() *Driver { return &Driver{openLine: medium.Open} }
+func New() *Driver { return NewOver(medium.Open) }
+
+// NewOver is New with lines of another kind.
+func NewOver(open func(schema.Source) (medium.Line, error)) *Driver { return &Driver{openLine: open} }
 
 func (d *Driver) fresh(s schema.Source) *port { return newPort(s, d.openLine) }
 

@@ -20,11 +20,11 @@ const piidMask = 0xbf
 
 // ask reads a batch, with all parts of the answer, into all. What came before an
 // error stays there.
-func (p *port) ask(ctx context.Context, a wire.Address, b batch, all map[slot]found) error {
+func (q *reading) ask(ctx context.Context, b batch, all map[slot]found) error {
 	r := &reader{batch: b, got: make(map[slot]found, len(b.oads))}
 	for more := true; more; {
 		var err error
-		if more, err = p.exchange(ctx, a, r); err != nil {
+		if more, err = q.exchange(ctx, r); err != nil {
 			for s, f := range r.got {
 				all[s] = f
 			}
@@ -223,7 +223,7 @@ func (p *port) frame(a wire.Address, r *reader, deadline *time.Time) (answered, 
 			spoilt = err
 			continue
 		}
-		if !p.ours() {
+		if !answers(&p.answer, p.service) {
 			continue // late, or again
 		}
 		r.at = time.Now()
@@ -235,11 +235,11 @@ func (p *port) frame(a wire.Address, r *reader, deadline *time.Time) (answered, 
 	}
 }
 
-// ours tells whether the message has the number of the last request.
-func (p *port) ours() bool {
-	for i := range p.answer.Nodes {
-		if n := &p.answer.Nodes[i]; n.Kind == wire.KindPIID {
-			return byte(n.Num)&piidMask == p.service
+// answers tells whether a message has the number of a request.
+func answers(m *wire.Message, service byte) bool {
+	for i := range m.Nodes {
+		if n := &m.Nodes[i]; n.Kind == wire.KindPIID {
+			return byte(n.Num)&piidMask == service
 		}
 	}
 	return false

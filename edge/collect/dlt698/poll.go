@@ -26,7 +26,20 @@ type slot struct {
 
 // poll reads all items of one meter. The port must be taken.
 func (p *port) poll(ctx context.Context, a wire.Address, items []schema.Item, values map[string]collect.Value) error {
-	m := p.meter(a)
+	q := reading{p.meter(a), p.source.MaxFrame, func(ctx context.Context, r *reader) (bool, error) { return p.exchange(ctx, a, r) }}
+	return q.poll(ctx, items, values)
+}
+
+// reading is a poll of one meter, whatever way its requests take.
+type reading struct {
+	meter    *meter
+	maxFrame int
+	exchange func(ctx context.Context, r *reader) (more bool, err error)
+}
+
+// poll reads all items.
+func (q *reading) poll(ctx context.Context, items []schema.Item, values map[string]collect.Value) error {
+	m := q.meter
 	if err := m.Absence.Err(time.Now()); err != nil {
 		collect.NoValues(values, items, err, time.Now())
 		return err
@@ -41,7 +54,7 @@ func (p *port) poll(ctx context.Context, a wire.Address, items []schema.Item, va
 			}
 		}
 	}
-	all, failed, gone := p.read(ctx, a, m, wanted)
+	all, failed, gone := q.read(ctx, wanted)
 	for _, it := range items {
 		k, oad := where(it)
 		f := all[slot{k, oad}]
@@ -80,15 +93,16 @@ func (m *meter) scaler(oad wire.ObjectAttribute, all map[slot]found) (int, error
 
 // read asks for everything wanted. failed is the first thing that went wrong;
 // gone is what the meter wasn't asked any more after.
-func (p *port) read(ctx context.Context, a wire.Address, m *meter, wanted map[batchKey][]wire.ObjectAttribute) (all map[slot]found, failed, gone error) {
+func (q *reading) read(ctx context.Context, wanted map[batchKey][]wire.ObjectAttribute) (all map[slot]found, failed, gone error) {
 	all = make(map[slot]found)
-	work := m.group(wanted, p.source.MaxFrame)
+	m := q.meter
+	work := m.group(wanted, q.maxFrame)
 	for len(work) > 0 {
 		b := work[0]
 		work = work[1:]
 		err := gone
 		if err == nil {
-			err = p.ask(ctx, a, b, all)
+			err = q.ask(ctx, b, all)
 		}
 		var refused *ServiceError
 		if errors.As(err, &refused) {

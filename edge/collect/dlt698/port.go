@@ -72,10 +72,14 @@ func (p *port) meter(a wire.Address) *meter {
 		if len(p.meters) >= maxMeters {
 			clear(p.meters)
 		}
-		m = &meter{most: make(map[batchKey]int), alone: make(map[slot]bool), scalers: make(map[wire.ObjectAttribute]int)}
+		m = newMeter()
 		p.meters[a] = m
 	}
 	return m
+}
+
+func newMeter() *meter {
+	return &meter{most: make(map[batchKey]int), alone: make(map[slot]bool), scalers: make(map[wire.ObjectAttribute]int)}
 }
 
 // note learns from the outcome of a poll at now.

@@ -44,6 +44,9 @@ func Open(s schema.Source) (Line, error) {
 	return &serialLine{port: port, path: s.Port}, nil
 }
 
+// Over makes a Line of a connection.
+func Over(conn net.Conn) Line { return netLine{conn} }
+
 // slice is how long one read of a serial port blocks: the library has one time
 // limit for all reads, so longer ones are made of slices.
 const slice = 20 * time.Millisecond

@@ -6,11 +6,13 @@ import (
 	"sync"
 )
 
-// Turn lets one poll at a time use a port. Of those that wait, the one with the
-// lowest priority number is next; among equals the one that has waited longest.
+// Turn lets one poll at a time use a port, or as many as it has places. Of those
+// that wait, the one with the lowest priority number is next; among equals the one
+// that has waited longest.
 type Turn struct {
 	mu      sync.Mutex
-	taken   bool
+	places  int // beyond the first
+	taken   int
 	waiting []waiter // next first
 }
 
@@ -22,8 +24,8 @@ type waiter struct {
 // Take waits for the turn. On an error it hasn't got it.
 func (t *Turn) Take(ctx context.Context, priority int) error {
 	t.mu.Lock()
-	if !t.taken {
-		t.taken = true
+	if t.taken <= t.places {
+		t.taken++
 		t.mu.Unlock()
 		return nil
 	}
@@ -56,12 +58,26 @@ func (t *Turn) Give() {
 	t.pass()
 }
 
+// SetPlaces says how many may have the turn at once, at least one. Those that
+// have it keep it.
+func (t *Turn) SetPlaces(n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.places = max(n, 1) - 1
+	t.admit()
+}
+
 // pass hands the turn on; mu is held.
 func (t *Turn) pass() {
-	if len(t.waiting) == 0 {
-		t.taken = false
-		return
+	t.taken--
+	t.admit()
+}
+
+// admit gives free places to those that wait; mu is held.
+func (t *Turn) admit() {
+	for len(t.waiting) > 0 && t.taken <= t.places {
+		t.taken++
+		close(t.waiting[0].ready)
+		t.waiting = slices.Delete(t.waiting, 0, 1)
 	}
-	close(t.waiting[0].ready)
-	t.waiting = slices.Delete(t.waiting, 0, 1)
 }

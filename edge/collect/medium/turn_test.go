@@ -39,7 +39,7 @@ func TestTurn_Order(t *testing.T) {
 		if want := []string{"e1", "a5", "d5", "b9"}; !slices.Equal(order, want) {
 			t.Errorf("order %v, want %v", order, want)
 		}
-		if line.taken || len(line.waiting) != 0 {
+		if line.taken != 0 || len(line.waiting) != 0 {
 			t.Errorf("left %+v", &line)
 		}
 	})
@@ -67,4 +67,51 @@ func TestTurn_NeverLost(t *testing.T) {
 	if err := line.Take(t.Context(), 1); err != nil || len(line.waiting) != 0 {
 		t.Errorf("%v, waiting %d", err, len(line.waiting))
 	}
+}
+
+// With several places as many have the turn at once; fewer places hold from the
+// next one on.
+func TestTurn_Places(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var line Turn
+		line.SetPlaces(3)
+		inside, most := 0, 0
+		var mu sync.Mutex
+		enter := func(by int) {
+			mu.Lock()
+			defer mu.Unlock()
+			inside += by
+			most = max(most, inside)
+		}
+		var workers sync.WaitGroup
+		for range 30 {
+			workers.Go(func() {
+				if line.Take(t.Context(), 5) != nil {
+					return
+				}
+				enter(1)
+				time.Sleep(time.Second)
+				enter(-1)
+				line.Give()
+			})
+		}
+		synctest.Wait()
+		if inside != 3 {
+			t.Errorf("%d at once, want 3", inside)
+		}
+		line.SetPlaces(1)
+		time.Sleep(1500 * time.Millisecond)
+		if inside != 1 {
+			t.Errorf("%d at once, want 1", inside)
+		}
+		line.SetPlaces(10)
+		synctest.Wait()
+		if inside != 10 {
+			t.Errorf("%d at once, want 10", inside)
+		}
+		workers.Wait()
+		if most != 10 || line.taken != 0 {
+			t.Errorf("%d at the most, %d left", most, line.taken)
+		}
+	})
 }
