@@ -24,7 +24,7 @@ import (
 // Workloads tells where applications are on the node.
 type Workloads interface {
 	Group(name string) (usage.Group, error) // of the instance that runs
-	Footprint(name string) (data, layers string, logs []string)
+	Footprint(name string) (data, layers, logs []string)
 }
 
 // Memory keeps what must survive a restart.

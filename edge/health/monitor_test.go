@@ -94,8 +94,8 @@ func (r *rig) Group(name string) (usage.Group, error) {
 	return groupOf{r.counts[name]}, nil
 }
 
-func (r *rig) Footprint(name string) (data, layers string, logs []string) {
-	return filepath.Join(r.dir, name, "data"), filepath.Join(r.dir, name, "layers"), []string{filepath.Join(r.dir, name+".log")}
+func (r *rig) Footprint(name string) (data, layers, logs []string) {
+	return []string{filepath.Join(r.dir, name, "data")}, []string{filepath.Join(r.dir, name, "layers")}, []string{filepath.Join(r.dir, name+".log")}
 }
 
 // want desires an application and lets an instance of it run; "" none.

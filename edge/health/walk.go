@@ -93,7 +93,7 @@ func (m *Monitor) footprint(ctx context.Context, w *usage.Walker, name string) (
 	for _, part := range []struct {
 		paths []string
 		bytes *int64
-	}{{[]string{data}, &f.Data}, {[]string{layers}, &f.Layers}, {logs, &f.Logs}} {
+	}{{data, &f.Data}, {layers, &f.Layers}, {logs, &f.Logs}} {
 		for _, path := range part.paths {
 			n, partial, err := w.Measure(ctx, path)
 			if err != nil {

@@ -101,8 +101,10 @@ func (s *Store) acquire(dir string) error {
 	}
 	path := filepath.Join(dir, "lock")
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if errors.Is(err, unix.EROFS) {
-		f, err = os.Open(path) // good enough to lock
+	if unwritable(err) {
+		if f, err = os.Open(path); errors.Is(err, fs.ErrNotExist) { // good enough to lock
+			f, err = os.Open(dir) // as nobody else can have made a lock either
+		}
 	}
 	if errors.Is(err, unix.EISDIR) && os.Rename(path, filepath.Join(dir, badPrefix+"lock")) == nil {
 		f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
@@ -138,7 +140,7 @@ func (s *Store) begin() error {
 	}
 	for _, n := range names {
 		if strings.HasSuffix(n, tmpSuffix) && !strings.HasPrefix(n, badPrefix) {
-			if err := s.fs.Remove(n); err != nil {
+			if err := s.fs.Remove(n); err != nil && !errors.Is(err, unix.EROFS) {
 				s.setAside(n, err) // it would be in the way of the next write
 			}
 		}

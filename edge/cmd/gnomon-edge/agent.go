@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"gnomon/edge/artifact"
 	"gnomon/edge/collect"
@@ -57,6 +56,7 @@ func newAgent(cfg config, log *slog.Logger) (*agent, error) {
 		return nil, errors.New("containers and cgroups need root: run it as root")
 	}
 	tuneGC()
+	reserveThreads()
 	now, err := clock()
 	if err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func newAgent(cfg config, log *slog.Logger) (*agent, error) {
 func (a *agent) assemble() error {
 	cfg := a.cfg
 	var err error
-	a.components, err = artifact.New(artifact.Config{Components: cfg.Components, Data: cfg.Data, Care: keeper{a}, Log: a.log})
+	a.components, err = artifact.New(artifact.Config{Components: cfg.Components, Data: cfg.Data, Care: keeper{a}, Now: a.now, Log: a.log})
 	if err != nil {
 		return err
 	}
@@ -143,17 +143,9 @@ func (a *agent) run(ctx context.Context) error {
 	if err := a.upgrade.Begin(ctx); err != nil {
 		return err
 	}
-	socket, err := local.Listen(a.cfg.Data)
-	if errors.Is(err, unix.EROFS) || errors.Is(err, unix.ENOSPC) {
-		a.log.Error("no socket: nobody on this node can ask how it is", "error", err)
-	} else if err != nil {
-		return err
-	}
 	a.log.Info("gnomon-edge", "version", version, "node", a.cfg.Node, "cloud", a.cfg.Cloud, "data", a.cfg.Data, "bootEpoch", a.node.BootEpoch)
 	g, gctx := errgroup.WithContext(ctx)
-	if socket != nil {
-		g.Go(func() error { return a.local().Serve(gctx, socket) })
-	}
+	g.Go(func() error { return a.answer(gctx) })
 	g.Go(func() error { return a.workloads.Run(gctx) })
 	g.Go(func() error { return a.probes.Run(gctx) })
 	g.Go(func() error { return a.policies.Run(gctx) })
@@ -163,7 +155,7 @@ func (a *agent) run(ctx context.Context) error {
 	g.Go(func() error { return a.health.Run(gctx) })
 	g.Go(func() error { return a.loop.Run(gctx) })
 	g.Go(func() error { return a.upgrade.Run(gctx) })
-	err = g.Wait()
+	err := g.Wait()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) || errors.Is(err, upgrade.ErrHandOver) {
 		err = nil
 	}

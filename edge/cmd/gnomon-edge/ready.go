@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"time"
 
 	"gnomon/edge/artifact"
 	"gnomon/edge/health/usage"
@@ -14,7 +13,7 @@ import (
 // ready says whether this node could go on without its cloud.
 func (a *agent) ready(w loop.Wanted, node usage.Node) readiness.Report {
 	f := readiness.Facts{
-		Now: time.Now(), Complete: w.Complete, Images: len(w.Components), Policies: len(w.Policies),
+		Now: a.now(), Complete: w.Complete, Images: len(w.Components), Policies: len(w.Policies),
 		Clock: readiness.LookAtClock(), Startup: readiness.LookAtStartup("/"),
 	}
 	for _, reference := range w.Components {

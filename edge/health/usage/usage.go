@@ -45,7 +45,7 @@ type Rates struct {
 
 // Footprint is what an application has on disk, in bytes that are taken there.
 type Footprint struct {
-	Data    int64     `json:"data"`
+	Data    int64     `json:"data"`   // its volumes included
 	Layers  int64     `json:"layers"` // what it changed of its image
 	Logs    int64     `json:"logs"`
 	Partial bool      `json:"partial,omitempty"` // there are more files than are looked at: it is at least that

@@ -19,15 +19,16 @@ func (e *Executor) Group(name string) (cgroup.Group, error) {
 	return e.group(f)
 }
 
-// Footprint lists where a name has files: its data, its writable layers and its
-// logs. They need not be there.
-func (e *Executor) Footprint(name string) (data, layers string, logs []string) {
+// Footprint lists where a name has files: its data and volumes, its writable layers
+// and its logs. They need not be there.
+func (e *Executor) Footprint(name string) (data, layers, logs []string) {
 	log := e.LogPath(name)
 	logs = append(logs, log)
 	for i := 1; i < e.cfg.LogFiles; i++ {
 		logs = append(logs, log+"."+strconv.Itoa(i))
 	}
-	return e.DataPath(name), filepath.Join(e.app(name), "layers"), logs
+	data = []string{e.DataPath(name), filepath.Join(e.app(name), "volumes"), filepath.Join(e.cfg.Data, "volumes", name)}
+	return data, []string{filepath.Join(e.app(name), "layers")}, logs
 }
 
 // Roots lists the unpacked components that instances were started from, so that

@@ -43,10 +43,20 @@ func (e *Executor) stop(ctx context.Context, f found, grace time.Duration) error
 	}
 	if pidfd, pid, ok := f.dir.Shim(); ok {
 		defer func() { _ = unix.Close(pidfd) }()
+		signal := instance.StopSignal
 		if err := f.dir.WriteStop(max(0, grace)); err != nil {
-			return err
+			if !unwritable(err) {
+				return err
+			}
+			// It must be possible to stop what has filled the disk: the shim knows
+			// this one, too, with the grace of the Spec.
+			signal = unix.SIGTERM
+			e.cfg.Log.Warn("the grace of a stop cannot be written", "app", f.req.Spec.Name, "error", err)
+			if grace <= 0 {
+				return e.end(ctx, f)
+			}
 		}
-		if err := unix.PidfdSendSignal(pidfd, instance.StopSignal, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		if err := unix.PidfdSendSignal(pidfd, signal, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 			return err
 		}
 		gone, err := await(ctx, pidfd, max(0, grace)+margin)
@@ -58,6 +68,11 @@ func (e *Executor) stop(ctx context.Context, f found, grace time.Duration) error
 		}
 	}
 	return e.end(ctx, f)
+}
+
+// unwritable tells that nothing can be written to the disk now.
+func unwritable(err error) bool {
+	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EROFS)
 }
 
 // end makes sure that nothing of an instance is alive, its shim included. For an

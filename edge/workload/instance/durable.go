@@ -52,10 +52,11 @@ func writeJSON(path string, v any) error {
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		err = os.Rename(tmp, path)
 	}
-	if err := os.Rename(tmp, path); err != nil {
+	if err != nil {
+		_ = os.Remove(tmp) // a full disk shall not stay full because of it
 		return err
 	}
 	return SyncDir(filepath.Dir(path))
