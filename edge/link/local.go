@@ -33,21 +33,35 @@ func (l *Link) Keep(names ...string) {
 }
 
 // Withdraw ends Keep of a shadow. Unless the cloud asks for something of it, it is
-// deleted there, by its version: what the cloud writes meanwhile stays.
-func (l *Link) Withdraw(name string) {
+// deleted there, by its version: what the cloud writes meanwhile stays. That is on
+// disk when Withdraw returns, and happens whenever there is a cloud again.
+func (l *Link) Withdraw(name string) error {
+	l.disk.Lock()
+	defer l.disk.Unlock()
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	r := l.replicas[name]
 	if r == nil || r.deleted || !r.local {
-		return
+		l.mu.Unlock()
+		return nil
 	}
-	if r.unasked() {
-		r.withdrawn = true
-		l.unsaved(r)
-		signal(l.kick)
-		return
+	r.withdrawn = r.unasked()
+	r.local = r.withdrawn
+	record, withdrawn := r.outbox(name), r.withdrawn
+	l.mu.Unlock()
+	if !withdrawn {
+		return nil
 	}
-	r.local = false
+	signal(l.kick)
+	if err := l.cfg.Store.PutOutbox(record); err != nil {
+		l.counters.StoreErrors.Add(1)
+		return err
+	}
+	return nil
+}
+
+// outbox is what is kept on disk of what a shadow reports.
+func (r *replica) outbox(name string) state.Outbox {
+	return state.Outbox{Name: name, Reported: r.reported, Acked: r.acked, Full: r.full, Withdrawn: r.withdrawn}
 }
 
 // unasked tells that the cloud wants nothing of a shadow that is kept here.

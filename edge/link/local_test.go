@@ -1,6 +1,9 @@
 package link
 
 import (
+	"context"
+	"errors"
+	"net"
 	"slices"
 	"testing"
 	"time"
@@ -38,7 +41,9 @@ func TestKeep(t *testing.T) {
 	if got := n.desired("app:own"); got != "none" {
 		t.Errorf("desired is %s: the deletion concerns nobody else", got)
 	}
-	n.Withdraw("app:own")
+	if err := n.Withdraw("app:own"); err != nil {
+		t.Fatal(err)
+	}
 	until(t, "the cloud to forget it", func() bool { return !c.exists("app:own") })
 	until(t, "the disk to forget it", func() bool {
 		left, err := n.store.AllOutbox()
@@ -54,7 +59,9 @@ func TestKeep_AfterARestart(t *testing.T) {
 	n.stop()
 	n = start(t, c, dir)
 	n.Keep("app:own")
-	n.Withdraw("app:own")
+	if err := n.Withdraw("app:own"); err != nil {
+		t.Fatal(err)
+	}
 	until(t, "the cloud to forget it", func() bool { return !c.exists("app:own") })
 }
 
@@ -64,7 +71,9 @@ func TestWithdraw_SparesWhatIsDesired(t *testing.T) {
 	n := keeping(t, c, t.TempDir())
 	c.with(func() { c.lose = 1 })
 	c.want("app:own", `{"mode":"host"}`)
-	n.Withdraw("app:own")
+	if err := n.Withdraw("app:own"); err != nil {
+		t.Fatal(err)
+	}
 	until(t, "what is desired to arrive", func() bool { return n.desired("app:own") == `{"mode":"host"}` })
 	if !c.exists("app:own") {
 		t.Error("deleted, although it is desired")
@@ -91,7 +100,9 @@ func TestWithdraw_Unsent(t *testing.T) {
 	c := newCloud(t)
 	n := start(t, c, t.TempDir())
 	n.Keep("app:own")
-	n.Withdraw("app:own")
+	if err := n.Withdraw("app:own"); err != nil {
+		t.Fatal(err)
+	}
 	until(t, "the link to forget it", func() bool {
 		n.mu.Lock()
 		defer n.mu.Unlock()
@@ -100,4 +111,30 @@ func TestWithdraw_Unsent(t *testing.T) {
 	if c.exists("app:own") {
 		t.Error("the cloud has heard of it")
 	}
+}
+
+// A node that withdraws while it is alone does so when the cloud is back, whatever
+// becomes of the agent in between.
+func TestWithdraw_SurvivesARestart(t *testing.T) {
+	c, dir := newCloud(t), t.TempDir()
+	n := keeping(t, c, dir)
+	n.stop()
+	n = start(t, c, dir, func(cfg *Config) {
+		cfg.Dial = func(context.Context) (net.Conn, error) { return nil, errors.New("no network") }
+		cfg.PersistAfter = time.Hour // it must not wait for that
+	})
+	n.Keep("app:own")
+	if err := n.Withdraw("app:own"); err != nil {
+		t.Fatal(err)
+	}
+	n.cancel()
+	if err := n.store.Close(); err != nil { // killed: nobody waits for what is to be written
+		t.Fatal(err)
+	}
+	n.done.Wait()
+	n = start(t, c, dir)
+	if got := n.desired("app:own"); got != "none" {
+		t.Errorf("desired is %s", got)
+	}
+	until(t, "the cloud to forget it", func() bool { return !c.exists("app:own") })
 }

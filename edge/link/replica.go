@@ -98,6 +98,7 @@ func (l *Link) load() error {
 			continue
 		}
 		r.reported, r.acked, r.full = o.Reported, o.Acked, o.Full
+		r.local, r.withdrawn = o.Withdrawn, o.Withdrawn
 	}
 	if l.replicas[""] == nil {
 		l.replicas[""] = new(replica)

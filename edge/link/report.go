@@ -124,7 +124,7 @@ func (l *Link) saveNow() error {
 	var of []*replica
 	for name, r := range l.replicas {
 		if r.unsaved && !r.deleted {
-			all = append(all, state.Outbox{Name: name, Reported: r.reported, Acked: r.acked, Full: r.full})
+			all = append(all, r.outbox(name))
 			of = append(of, r)
 			r.unsaved = false
 		}

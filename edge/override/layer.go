@@ -26,7 +26,7 @@ type Holder interface {
 	// Keep makes shadows known, so that what they report reaches the cloud.
 	Keep(names ...string)
 	// Withdraw takes one back: the cloud shall forget it unless it asks for it now.
-	Withdraw(name string)
+	Withdraw(name string) error
 }
 
 // Memory keeps what must survive a restart.
@@ -156,8 +156,9 @@ func (l *Layer) count(now Moment) (ended bool) {
 			continue
 		}
 		if err := l.end(app, &counted); err != nil {
-			l.cfg.Log.Error("an override that is over cannot be ended", "app", app, "error", err)
-			continue
+			// It is over whatever the disk says; the next start finds that, too.
+			l.cfg.Log.Error("the end of an override cannot be written", "app", app, "error", err)
+			l.set(app, counted.ended())
 		}
 		ended = true
 		l.cfg.Log.Info("override ended: its lease is over", "app", app, "by", e.by, "reason", e.reason)
@@ -190,12 +191,16 @@ func (l *Layer) settle() {
 		if v != moot && v != departed {
 			continue
 		}
-		if err := l.drop(app); err != nil {
+		var err error
+		if e.kind == schema.OverrideInstalled { // it is the cloud's now
+			err = l.cfg.Holder.Withdraw(schema.AppPrefix + app)
+		}
+		if err == nil {
+			err = l.drop(app)
+		}
+		if err != nil {
 			l.cfg.Log.Error("an override that is moot cannot be deleted", "app", app, "error", err)
 			continue
-		}
-		if e.kind == schema.OverrideInstalled { // it is the cloud's now
-			l.cfg.Holder.Withdraw(schema.AppPrefix + app)
 		}
 		l.cfg.Log.Info("override ended: the cloud has deleted the application, or asks for the same", "app", app, "by", e.by, "reason", e.reason)
 	}
@@ -206,9 +211,18 @@ func (l *Layer) end(app string, e *entry) error {
 	if e.kind != schema.OverrideInstalled {
 		return l.drop(app)
 	}
+	return l.put(app, e.ended())
+}
+
+// ended is what is left of an entry that is over: nothing, or what was installed
+// and has to go.
+func (e *entry) ended() *entry {
+	if e.kind != schema.OverrideInstalled {
+		return nil
+	}
 	leaving := *e
 	leaving.ending = true
-	return l.put(app, &leaving)
+	return &leaving
 }
 
 // put writes an entry and then makes it the one in force.

@@ -60,7 +60,10 @@ func (b *below) Report(name string, v *shadow.Value) {
 }
 func (b *below) Gone(name string) error { b.gone = append(b.gone, name); return nil }
 func (b *below) Keep(names ...string)   { b.kept = append(b.kept, names...) }
-func (b *below) Withdraw(name string)   { b.withdrawn = append(b.withdrawn, name) }
+func (b *below) Withdraw(name string) error {
+	b.withdrawn = append(b.withdrawn, name)
+	return nil
+}
 func (b *below) Put(rs ...state.Record) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -75,6 +78,9 @@ func (b *below) Put(rs ...state.Record) error {
 func (b *below) Delete(_ state.Kind, names ...string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.full {
+		return errors.New("read-only file system")
+	}
 	for _, n := range names {
 		delete(b.records, n)
 	}
@@ -84,6 +90,13 @@ func (b *below) All(state.Kind) (map[string][]byte, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return maps.Clone(b.records), nil
+}
+
+// fill makes the disk take nothing any more, or again.
+func (b *below) fill(full bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.full = full
 }
 
 // node is a layer that runs in synctest's time.
@@ -189,6 +202,24 @@ func TestLayer_ChangeYieldsWhenItsLeaseIsOver(t *testing.T) {
 		if n.says("web").Kind != "" || len(n.All()) != 0 || len(n.below.records) != 0 {
 			t.Error("something is left of it")
 		}
+	})
+}
+
+// A disk that takes nothing any more prolongs no lease, nor does another start.
+func TestLayer_EndsWithoutADisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBelow()
+		n := boot(t, b)
+		n.cloud("web", 4, web)
+		n.change("web", `{"state":"stopped"}`, time.Hour)
+		b.fill(true)
+		time.Sleep(time.Hour + time.Second)
+		synctest.Wait()
+		n.wants("web", web)
+		n.stop()
+		n = boot(t, b)
+		defer n.stop()
+		n.wants("web", web)
 	})
 }
 
@@ -368,11 +399,11 @@ func TestLayer_Refuses(t *testing.T) {
 				t.Errorf("%q: %v", text, err)
 			}
 		}
-		n.below.full = true
+		n.below.fill(true)
 		if _, err := n.Make(Change{Do: Patch, App: "web", Value: parse(t, `{"state":"stopped"}`)}); err == nil {
 			t.Error("in force without being on disk")
 		}
-		n.below.full = false
+		n.below.fill(false)
 		n.wants("web", web)
 		if len(n.below.records) != 0 || len(n.All()) != 0 {
 			t.Error("something was done")

@@ -116,11 +116,10 @@ func (l *Layer) Gone(shadowName string) error {
 	case e.kind == schema.OverrideInstalled && e.ending:
 		l.disk.Lock()
 		defer l.disk.Unlock()
-		if err := l.drop(app); err != nil {
+		if err := l.cfg.Holder.Withdraw(shadowName); err != nil {
 			return err
 		}
-		l.cfg.Holder.Withdraw(shadowName)
-		return nil
+		return l.drop(app)
 	}
 	return nil
 }

@@ -25,6 +25,8 @@ type Outbox struct {
 	Reported *shadow.Value // what the cloud shall hold
 	Acked    *shadow.Value // what it is known to hold
 	Full     bool          // it is known to hold something else: all of Reported must be sent
+
+	Withdrawn bool // the cloud didn't ask for the shadow, and shall forget it
 }
 
 // limits are those of reading back: what is on disk was accepted once.
@@ -41,6 +43,7 @@ type desiredRecord struct {
 
 type outboxRecord struct {
 	Full     bool            `json:"full,omitempty"`
+	Withdraw bool            `json:"withdrawn,omitempty"`
 	Settled  bool            `json:"settled,omitempty"` // reported is what was acknowledged
 	Reported json.RawMessage `json:"reported,omitempty"`
 	Acked    json.RawMessage `json:"acked,omitempty"`
@@ -63,7 +66,7 @@ func (s *Store) PutDesired(all ...Desired) error {
 func (s *Store) PutOutbox(all ...Outbox) error {
 	records := make([]Record, len(all))
 	for i, o := range all {
-		r := outboxRecord{Full: o.Full, Reported: text(o.Reported)}
+		r := outboxRecord{Full: o.Full, Withdraw: o.Withdrawn, Reported: text(o.Reported)}
 		if r.Settled = o.Reported != nil && shadow.Equal(o.Reported, o.Acked); !r.Settled {
 			r.Acked = text(o.Acked)
 		}
@@ -123,7 +126,7 @@ func parseOutbox(data []byte) (o Outbox, err error) {
 	if err := json.Unmarshal(data, &r); err != nil {
 		return Outbox{}, err
 	}
-	o.Full = r.Full
+	o.Full, o.Withdrawn = r.Full, r.Withdraw
 	if o.Reported, err = value(r.Reported); err != nil {
 		return Outbox{}, fmt.Errorf("reported: %w", err)
 	}
