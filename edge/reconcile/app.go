@@ -23,6 +23,7 @@ type App struct {
 	Want    *schema.Application // nil: nothing that could be run
 	Hash    string              // of what the instance runs with; another one means another instance
 	Content string              // of the same in Desired alone, whatever others add to it; "" when that is refused
+	Whole   string              // of all of Desired that can make it fail: that, its probe, how it is restarted; "" likewise
 	Good    *schema.Application // committed before; nil: Content is it, or there is none
 	Fault   *Fault              // what is wrong with Desired
 	Held    bool                // because of it: nothing is started or replaced
@@ -77,7 +78,7 @@ func prepare(name string, d state.Desired, m Memory) App {
 	}
 	want, err := schema.ParseApplication(d.Value.AppendJSON(nil))
 	if err == nil {
-		a.Want, a.Content = want, hashOf(want)
+		a.Want, a.Content, a.Whole = want, hashOf(want), wholeOf(want)
 		return a
 	}
 	a.refuse("invalid", err.Error())
@@ -267,6 +268,18 @@ func hashOf(want *schema.Application) string {
 		content[i], r.Files[i].Content = r.Files[i].Content, ""
 	}
 	return digest(w) + reloadable + digest(content)
+}
+
+// wholeOf identifies what was tried: what an instance runs with, and how it is
+// looked after.
+func wholeOf(want *schema.Application) string {
+	return digest(struct {
+		Runs    string          `json:"runs"`
+		Restart schema.Restart  `json:"restart"`
+		Update  schema.Update   `json:"update"`
+		Health  *schema.Health  `json:"health"`
+		Grace   schema.Duration `json:"grace"`
+	}{hashOf(want), want.Run.Restart, want.Update, want.Run.Health, want.Run.StopGrace})
 }
 
 func digest(v any) string {

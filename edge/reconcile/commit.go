@@ -19,7 +19,7 @@ type Well struct {
 // Rejected is a run configuration that failed before it was committed and gave
 // way to the last one that was. It isn't tried again until desired changes.
 type Rejected struct {
-	Content string `json:"content,omitempty"` // App.Content
+	Whole   string `json:"whole,omitempty"` // App.Whole
 	Fault   Fault  `json:"fault,omitzero"`
 	Rebuild bool   `json:"rebuild,omitempty"` // it is the container it is attached to that failed, so that nobody had to ask for it
 }
@@ -81,7 +81,7 @@ func (a *App) setBack(m Memory) {
 
 // refused tells whether what is wanted was rejected.
 func (a *App) refused(m Memory) bool {
-	return a.Content == m.Rejected.Content && a.Want != nil && a.Want.State == schema.StateRunning && (a.canGiveWay() || m.Rejected.Rebuild)
+	return a.Whole == m.Rejected.Whole && a.Want != nil && a.Want.State == schema.StateRunning && (a.canGiveWay() || m.Rejected.Rebuild)
 }
 
 // canGiveWay tells whether there is something to roll back to.
@@ -135,7 +135,7 @@ func (m Memory) ranWith(a *App) Memory {
 // reject rolls an application back if its run configuration has failed before it
 // was committed.
 func (p *planner) reject(a *App, st workload.Status, m Memory) Memory {
-	if f := a.Fault; m.Rejected.Content != "" && (f == nil || *f != m.Rejected.Fault) && !a.refused(m) {
+	if f := a.Fault; m.Rejected.Whole != "" && (f == nil || *f != m.Rejected.Fault) && !a.refused(m) {
 		m.Rejected = Rejected{}
 	}
 	trial := p.onTrial(a, m) && a.canGiveWay()
@@ -155,7 +155,7 @@ func (p *planner) reject(a *App, st workload.Status, m Memory) Memory {
 	}
 	p.out.again = true
 	m.Well = Well{}
-	m.Rejected = Rejected{Content: a.Content, Fault: Fault{
+	m.Rejected = Rejected{Whole: a.Whole, Fault: Fault{
 		Code: codeRolledBack, At: p.in.Now,
 		Message: clip(fmt.Sprintf("version %d gave way to version %d: %s: %s", a.Version, m.Good.Version, cause.Code, cause.Message)),
 	}}
@@ -173,7 +173,7 @@ func (p *planner) blame(a *App, m Memory, cause *Fault) {
 		if x.LastOK || x.Content == p.in.Memory[n].Committed {
 			continue
 		}
-		p.blamed[n] = Rejected{Content: x.Content, Rebuild: true, Fault: Fault{
+		p.blamed[n] = Rejected{Whole: x.Whole, Rebuild: true, Fault: Fault{
 			Code: codeRebuild, At: p.in.Now,
 			Message: clip(fmt.Sprintf("the container of %s failed with what this adds to it, and goes on without: %s: %s", a.Name, cause.Code, cause.Message)),
 		}}

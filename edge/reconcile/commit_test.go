@@ -122,6 +122,24 @@ func TestCommit_UnhealthyRollsBack(t *testing.T) {
 	}
 }
 
+// A configuration that was found unhealthy has another chance with another probe.
+func TestCommit_ProbeIsMended(t *testing.T) {
+	with := func(env, port string) string {
+		return `{"component":"web@1","run":{"env":{"A":"` + env + `"},"health":{"tcp":{"port":` + port + `}}},"update":{"rollback":true,"healthy":"10s"}}`
+	}
+	s := newScene(t).want("web", with("1", "80")).fetched("web@1")
+	s.decided("start web")
+	s.runs("web", "i1").found("web", schema.HealthHealthy).decided()
+	s.pass(10 * time.Second).decided()
+	s.want("web", with("2", "80")).decided("stop web")
+	s.stopped("web").decided("start web")
+	s.runs("web", "i2").found("web", schema.HealthUnhealthy).decided("stop web")
+	s.stopped("web").decided("start web")
+	s.runs("web", "i3").found("web", schema.HealthHealthy).decided()
+	s.want("web", with("2", "81")).decided("stop web")
+	s.faulty("web", "")
+}
+
 // Nothing speaks against a configuration that a reboot, another's stop or a lost
 // shim interrupted.
 func TestCommit_MisfortuneIsNoFailure(t *testing.T) {
@@ -139,7 +157,7 @@ func TestCommit_MisfortuneIsNoFailure(t *testing.T) {
 			befall(s)
 			s.plan()
 			s.pass(time.Minute)
-			if p := s.plan(); len(p.Steps) > 1 || s.in.Memory["web"].Rejected.Content != "" {
+			if p := s.plan(); len(p.Steps) > 1 || s.in.Memory["web"].Rejected.Whole != "" {
 				t.Errorf("%+v", p)
 			}
 		})

@@ -288,7 +288,7 @@ func (w *world) checkAccount(a *App) {
 func (w *world) checkCommit(a *App) {
 	st, before, after := w.inst[a.Name], w.in.Memory[a.Name], w.plan.Memory[a.Name]
 	since := w.wellSince(a, st)
-	if after.Rejected.Content != "" && after.Good.Desired == nil && !after.Rejected.Rebuild {
+	if after.Rejected.Whole != "" && after.Good.Desired == nil && !after.Rejected.Rebuild {
 		w.fail("%s: rejected with nothing to go back to", a.Name)
 	}
 	if a.back && (!a.LastOK || a.Fault == nil || a.Fault.Code != codeRolledBack && a.Fault.Code != codeRebuild) {
@@ -323,7 +323,7 @@ func (w *world) wellSince(a *App, st workload.Status) time.Time {
 // checkRejected: what is given up failed, and there is something to go back to.
 func (w *world) checkRejected(a *App) {
 	st, before, after := w.inst[a.Name], w.in.Memory[a.Name], w.plan.Memory[a.Name]
-	if after.Rejected == before.Rejected || after.Rejected.Content == "" {
+	if after.Rejected == before.Rejected || after.Rejected.Whole == "" {
 		return
 	}
 	w.note("%s: %s", a.Name, after.Rejected.Fault.Message)
@@ -337,7 +337,7 @@ func (w *world) checkRejected(a *App) {
 	w.ledger.rejected[a.Name] = rejection{a.Version, a.Hash}
 	failed := after.Fault != nil && (after.Fault.Step == Start || after.Fault.Step == "" || !after.Fault.Retryable)
 	switch {
-	case a.Good == nil || a.Content == after.Committed || a.Content != after.Rejected.Content || !a.Want.Update.Rollback:
+	case a.Good == nil || a.Content == after.Committed || a.Whole != after.Rejected.Whole || !a.Want.Update.Rollback:
 		w.fail("%s: rejected, but %+v", a.Name, a)
 	case !w.ill(a, st) && !failed:
 		w.fail("%s: rejected without a reason: %+v", a.Name, after)

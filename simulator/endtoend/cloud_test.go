@@ -27,6 +27,7 @@ type resource struct {
 		PID      int    `json:"pid"`
 		Exit     *exit  `json:"exit"`
 		Restarts int    `json:"restarts"`
+		Observed uint64 `json:"observedVersion"`
 		Readings map[string]map[string]struct {
 			Value float64 `json:"value"`
 		} `json:"readings"`
