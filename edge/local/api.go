@@ -86,6 +86,12 @@ type Wanted interface {
 	Wanted(app string) (desired, wanted *shadow.Value)
 }
 
+// Usage is what the node and its applications use.
+type Usage interface {
+	Hurry() // has a sample taken soon
+	Usage() usage.Snapshot
+}
+
 // Loop is the loop that brings it about.
 type Loop interface {
 	Restart(ctx context.Context, app string) error

@@ -39,6 +39,7 @@ type Config struct {
 	Overrides Overrides
 	Wanted    Wanted
 	Loop      Loop
+	Usage     Usage
 	LogPath   func(app string) string
 	Instance  func(app string) (instance.Dir, error) // of a running application
 	Shim      string
@@ -69,6 +70,7 @@ func New(cfg Config) *Server {
 	s.get("GET /v1/overrides", func(*http.Request) (any, error) { return cfg.Overrides.All(), nil })
 	s.get("GET /v1/overrides/{name}", s.override)
 	s.get("DELETE /v1/overrides/{name}", s.clear)
+	s.get("GET /v1/usage", s.usage)
 	s.get("GET /v1/plan", func(r *http.Request) (any, error) { return cfg.Loop.Plan(r.Context()) })
 	s.mux.HandleFunc("GET /v1/applications/{name}/logs", s.logs)
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -252,6 +254,29 @@ func (s *Server) put(r *http.Request) (any, error) {
 		return s.make(r, override.Install)
 	}
 	return s.make(r, override.Replace)
+}
+
+// freshWithin is how long a sample is waited for. What is older then is as good as
+// it gets.
+const freshWithin = 3 * time.Second
+
+// usage is what is used at the time of asking.
+func (s *Server) usage(r *http.Request) (any, error) {
+	asked := time.Now()
+	s.cfg.Usage.Hurry()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		now := s.cfg.Usage.Usage()
+		if now.At.After(asked) || time.Since(asked) > freshWithin {
+			return now, nil
+		}
+		select {
+		case <-r.Context().Done():
+			return nil, r.Context().Err()
+		case <-tick.C:
+		}
+	}
 }
 
 func (s *Server) restart(r *http.Request) (any, error) {

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"gnomon/edge/health/usage"
 	"gnomon/edge/override"
 	"gnomon/edge/reconcile/loop"
 	"gnomon/edge/workload/instance"
@@ -30,6 +31,7 @@ type agent struct {
 	restarts []string
 	refuse   error
 	blocked  chan struct{} // when set, Restart waits for it
+	hurried  time.Time
 }
 
 func (a *agent) Make(c override.Change) (override.Told, error) {
@@ -72,6 +74,19 @@ func (a *agent) Plan(_ context.Context, changes ...loop.Change) (loop.DryRun, er
 	return out, nil
 }
 
+// Usage has been measured just when somebody asked for that.
+func (a *agent) Hurry() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.hurried = time.Now()
+}
+
+func (a *agent) Usage() usage.Snapshot {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return usage.Snapshot{At: a.hurried, Node: usage.Node{Cores: 2}}
+}
+
 // serve starts a server in a directory and returns a client for it.
 func serve(t *testing.T, a *agent) (*Client, string) {
 	t.Helper()
@@ -84,7 +99,7 @@ func serve(t *testing.T, a *agent) (*Client, string) {
 		Status: func() Status {
 			return Status{Node: "n", Status: loop.Status{Applications: []loop.Application{{Name: "web", Phase: "running"}}}}
 		},
-		Overrides: a, Wanted: a, Loop: a, Shim: "/shim",
+		Overrides: a, Wanted: a, Loop: a, Usage: a, Shim: "/shim",
 		LogPath:  func(app string) string { return filepath.Join(dir, app+".log") },
 		Instance: func(app string) (instance.Dir, error) { return instance.Dir("/run/" + app), nil },
 	})
@@ -144,6 +159,11 @@ func TestServer_ChangesAreOverrides(t *testing.T) {
 	var app Application
 	if err := c.Ask(t.Context(), http.MethodGet, "/v1/applications/web", nil, &app); err != nil || string(app.Wanted) != `{"state":"stopped"}` || app.Override == nil {
 		t.Errorf("%v %+v", err, app)
+	}
+	var used usage.Snapshot
+	asked := time.Now()
+	if err := c.Ask(t.Context(), http.MethodGet, "/v1/usage", nil, &used); err != nil || used.Node.Cores != 2 || used.At.Before(asked) {
+		t.Errorf("%v %+v", err, used)
 	}
 	var in Entry
 	if err := c.Ask(t.Context(), http.MethodPost, "/v1/applications/web/exec", nil, &in); err != nil || in != (Entry{"/run/web", "/shim"}) {

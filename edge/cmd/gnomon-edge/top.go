@@ -14,7 +14,6 @@ import (
 
 	"gnomon/cli/output"
 	"gnomon/edge/health/usage"
-	"gnomon/edge/local"
 )
 
 func topCommand() *cobra.Command {
@@ -60,18 +59,18 @@ told of containers that have a network of their own; the others share the node's
 }
 
 func (s *session) top(ctx context.Context, w io.Writer) error {
-	var now local.Status
-	if err := s.Ask(ctx, http.MethodGet, "/v1/status", nil, &now); err != nil {
+	var now usage.Snapshot
+	if err := s.Ask(ctx, http.MethodGet, "/v1/usage", nil, &now); err != nil {
 		return err
 	}
 	if s.format != output.Table {
-		return output.Write(w, s.format, now.Usage)
+		return output.Write(w, s.format, now)
 	}
-	n := now.Usage.Node
-	fmt.Fprintf(w, "%s at %s\n\n", now.Node, now.Usage.At.Local().Format("15:04:05"))
+	n := now.Node
+	fmt.Fprintf(w, "%s\n\n", now.At.Local().Format("15:04:05"))
 	rows := [][]string{{"(node)", cores(n.CPU, n.Settled), amount(n.Memory), strconv.FormatInt(n.Pids, 10), "", rate(n.Read, n.Settled), rate(n.Written, n.Settled), rate(n.In, n.Settled), rate(n.Out, n.Settled)}}
-	for _, name := range slices.Sorted(maps.Keys(now.Usage.Applications)) {
-		rows = append(rows, usageRow(name, now.Usage.Applications[name]))
+	for _, name := range slices.Sorted(maps.Keys(now.Applications)) {
+		rows = append(rows, usageRow(name, now.Applications[name]))
 	}
 	if err := output.Rows(w, []string{"APPLICATION", "CPU", "MEMORY", "PIDS", "DISK", "READ/S", "WRITTEN/S", "NET IN/S", "NET OUT/S"}, rows); err != nil {
 		return err
