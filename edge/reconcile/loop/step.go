@@ -103,7 +103,7 @@ func (l *Loop) account(o outcome) {
 	case errors.Is(o.err, context.Canceled) && !errors.Is(o.err, errOverdue): // nobody wants it any more, or the agent ends
 	case o.err != nil:
 		l.cfg.Log.Warn("step failed", "kind", string(s.Kind), "app", s.App, "error", o.err)
-		if s.Kind == reconcile.Start {
+		if s.Kind == reconcile.Start && !errors.Is(o.err, workload.ErrPortTaken) {
 			delete(l.fetched, component) // perhaps it is what is missing
 		}
 		l.memory[s.App] = m.FailedStep(s, faultOf(s.Kind, o.err), o.status.Instance, l.cfg.Now())
