@@ -36,7 +36,8 @@ type resource struct {
 		} `json:"error"`
 	} `json:"reported"`
 	Status struct {
-		Converged bool `json:"converged"`
+		Converged bool   `json:"converged"`
+		Health    string `json:"health"`
 	} `json:"status"`
 }
 

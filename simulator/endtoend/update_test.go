@@ -80,3 +80,16 @@ func TestUpdate_RebuildFails(t *testing.T) {
 	c.put(e.name, "apps/extra", attached)
 	c.converge(e.name, "apps/web", "apps/side", "apps/extra")
 }
+
+// A container with a network of its own is probed there.
+func TestUpdate_ProbesInTheContainersNetwork(t *testing.T) {
+	c := newCloud(t)
+	e := newEdge(t, c.cfg.MQTT)
+	e.start()
+	c.put(e.name, "apps/web", fmt.Sprintf(`{"component":"file://%s","run":{"command":["/bin/busybox","httpd","-f","-p","8080","-h","/etc"],"network":"bridge",
+		"health":{"http":{"port":8080,"path":"/passwd"},"startPeriod":"5s","interval":"1s"}},"update":{"healthy":"1s"}}`, rootfs))
+	c.converge(e.name, "apps/web")
+	if s := c.get(e.name, "apps/web").Status; s.Health != "healthy" {
+		t.Errorf("%+v", s)
+	}
+}
