@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gnomon/cloud/identity"
+	"gnomon/mqttguard"
 	"gnomon/shadow/wire"
 )
 
@@ -84,7 +85,7 @@ type Broker struct {
 	cfg      Config
 	shadows  Shadows
 	server   *mqtt.Server
-	listener *guard
+	listener *mqttguard.Listener
 	metrics  *metrics
 	outside  *mqtt.Client // sends what comes by other ways than MQTT
 	retained retained
@@ -141,13 +142,13 @@ func (b *Broker) SetShadows(s Shadows) { b.shadows = s }
 // Listen binds the address, so that what it is, and whether it is free, is known
 // before Run.
 func (b *Broker) Listen() (net.Addr, error) {
-	if err := b.listener.bind(); err != nil {
+	if err := b.listener.Bind(); err != nil {
 		return nil, fmt.Errorf("mqtt: %w", err)
 	}
 	if err := b.server.AddListener(b.listener); err != nil {
 		return nil, fmt.Errorf("mqtt: %w", err)
 	}
-	return b.listener.listener.Addr(), nil
+	return b.listener.Addr(), nil
 }
 
 // Run serves until ctx ends and all clients have been told and let go.
@@ -165,7 +166,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	defer acknowledging.Wait()
 	defer done()
 	<-ctx.Done()
-	b.listener.shutdown(func() {
+	b.listener.Shutdown(func() {
 		for _, cl := range b.server.Clients.GetAll() {
 			if !cl.Net.Inline {
 				_ = b.server.DisconnectClient(cl, packets.ErrServerShuttingDown) // it may have left already

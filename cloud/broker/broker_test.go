@@ -109,10 +109,8 @@ func TestMalformedSubscribe(t *testing.T) {
 	if err := b.metrics.panics.Write(&m); err != nil || m.GetCounter().GetValue() != rounds {
 		t.Errorf("%v decoders broken, want %d: the test does not test what it says (%v)", m.GetCounter().GetValue(), rounds, err)
 	}
-	b.listener.mu.Lock()
-	defer b.listener.mu.Unlock()
-	if len(b.listener.halfOpen) != 0 {
-		t.Errorf("half-open places not given back: %v", b.listener.halfOpen)
+	if n := b.listener.HalfOpen(); n != 0 {
+		t.Errorf("half-open places not given back: %d", n)
 	}
 }
 

@@ -36,12 +36,15 @@ type guardedConn struct {
 }
 
 func newGuardedConn(conn net.Conn, cfg Config, m *metrics, connected func()) *guardedConn {
-	c := &guardedConn{Conn: conn, writeTimeout: cfg.WriteTimeout, metrics: m, connected: sync.OnceFunc(connected)}
+	c := &guardedConn{Conn: conn, writeTimeout: cfg.WriteTimeout, metrics: m, connected: connected}
 	c.in = stream{maxConnect: cfg.MaxConnect, maxPacket: cfg.MaxPacket}
 	c.direct.open(conn)
 	_ = conn.SetReadDeadline(time.Now().Add(cfg.ConnectTimeout)) // a failing socket fails the read
 	return c
 }
+
+// Connected implements mqttguard.Guarded.
+func (c *guardedConn) Connected() { c.connected() }
 
 func (c *guardedConn) Read(p []byte) (int, error) {
 	for {
