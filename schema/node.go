@@ -12,10 +12,11 @@ type Node struct {
 	Labels map[string]string `json:"labels"` // for selectors
 	Sync   NodeSync          `json:"sync"`
 
-	Sampling Sampling   `json:"sampling"`        // how often use is measured and told
-	Alarms   []Alarm    `json:"alarms"`          // at most MaxAlarms, each of another name
-	Disk     Disk       `json:"disk"`            // how much of it is kept free
-	Agent    *NodeAgent `json:"agent,omitempty"` // the version it is to run; nil: the one it has
+	Sampling Sampling     `json:"sampling"`          // how often use is measured and told
+	Alarms   []Alarm      `json:"alarms"`            // at most MaxAlarms, each of another name
+	Disk     Disk         `json:"disk"`              // how much of it is kept free
+	Agent    *NodeAgent   `json:"agent,omitempty"`   // the version it is to run; nil: the one it has
+	Devices  *NodeDevices `json:"devices,omitempty"` // that it speaks for; nil: none
 }
 
 // NodeSync sets how often a node compares its state with the cloud's even when
@@ -56,6 +57,7 @@ func ParseNode(desired []byte) (*Node, error) {
 	completeAlarms(c, n.Alarms)
 	n.Disk.complete(c)
 	n.Agent.check(c)
+	n.Devices.check(c)
 	if err := c.err(); err != nil {
 		return nil, err
 	}

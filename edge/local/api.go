@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"time"
 
+	"gnomon/edge/bus"
+	"gnomon/edge/bus/devices"
+	"gnomon/edge/bus/uplink"
 	"gnomon/edge/health/alarm"
 	"gnomon/edge/health/usage"
 	"gnomon/edge/link"
@@ -28,6 +31,7 @@ type Status struct {
 	Link       link.Status `json:"link"`
 
 	Upgrade upgrade.Status `json:"upgrade,omitzero"`
+	Bus     *Bus           `json:"bus,omitempty"` // nil: it has none
 	loop.Status
 	Usage  usage.Snapshot `json:"usage"`
 	Alarms []alarm.Raised `json:"alarms"` // that are raised, the latest last
@@ -35,6 +39,15 @@ type Status struct {
 	Readiness readiness.Report `json:"readiness"` // for being without the cloud
 
 	Overrides []override.Told `json:"overrides"` // by name
+}
+
+// Bus is MQTT on the node, the shadows of its devices, and the connection over
+// which it speaks for them.
+type Bus struct {
+	Problem string         `json:"problem,omitempty"` // why it doesn't listen
+	MQTT    bus.Status     `json:"mqtt"`
+	Devices devices.Status `json:"devices"`
+	Uplink  uplink.Status  `json:"uplink"`
 }
 
 // Application is one application as it is, as it is wanted, and what of that

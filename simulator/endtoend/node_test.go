@@ -24,14 +24,20 @@ type edge struct {
 	t     *testing.T
 	name  string
 	data  string
-	cloud string // of MQTT, host:port
+	cloud string   // of MQTT, host:port
+	args  []string // further ones of the agent
 	agent *exec.Cmd
 	log   *os.File
 }
 
 // status is what `gnomon-edge status -o json` prints, as far as tests look.
 type status struct {
-	PID  int `json:"pid"`
+	PID int `json:"pid"`
+	Bus struct {
+		Devices struct {
+			Waiting int `json:"waiting"`
+		} `json:"devices"`
+	} `json:"bus"`
 	Link struct {
 		Connected bool             `json:"connected"`
 		Pending   []string         `json:"pending"`
@@ -86,8 +92,8 @@ func newEdge(t *testing.T, mqtt string) *edge {
 // start starts the agent.
 func (e *edge) start() {
 	e.t.Helper()
-	e.agent = exec.Command(agentPath, "run", "--dev", "--cloud", "mqtt://"+e.cloud, "--node", e.name,
-		"--data", e.data, "--shim", shimPath, "--cgroup", e.cgroup())
+	e.agent = exec.Command(agentPath, append([]string{"run", "--dev", "--cloud", "mqtt://" + e.cloud, "--node", e.name,
+		"--data", e.data, "--shim", shimPath, "--cgroup", e.cgroup()}, e.args...)...)
 	e.agent.Stdout, e.agent.Stderr = e.log, e.log
 	if err := e.agent.Start(); err != nil {
 		e.t.Fatal(err)

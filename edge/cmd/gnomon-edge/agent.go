@@ -47,6 +47,7 @@ type agent struct {
 	policies   *collect.Engine
 	health     *health.Monitor
 	upgrade    *upgrade.Upgrade
+	bus        *nodeBus // nil: it has none
 	loop       *loop.Loop
 }
 
@@ -102,8 +103,13 @@ func (a *agent) assemble() error {
 		Version: version, Shim: cfg.Shim, Launch: cfg.Launch, Components: a.components,
 		Instances: a.instances, Cloud: a.inTouch, Now: a.now, Log: a.log,
 	})
+	served, err := a.serveDevices()
+	if err != nil {
+		return err
+	}
 	a.loop = loop.New(loop.Config{
-		Node: a.node, Shadows: a.overrides, Workloads: a.workloads, Components: a.components,
+		Devices: served,
+		Node:    a.node, Shadows: a.overrides, Workloads: a.workloads, Components: a.components,
 		Probes: a.probes, Policies: a.policies, Memory: a.state, Upgrade: a.upgrade, Disk: a.state.Health, Health: a.health, Now: a.now, Log: a.log,
 	})
 	return nil
@@ -155,6 +161,9 @@ func (a *agent) run(ctx context.Context) error {
 	g.Go(func() error { return a.health.Run(gctx) })
 	g.Go(func() error { return a.loop.Run(gctx) })
 	g.Go(func() error { return a.upgrade.Run(gctx) })
+	if a.bus != nil {
+		g.Go(func() error { return a.bus.Run(gctx) })
+	}
 	err := g.Wait()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) || errors.Is(err, upgrade.ErrHandOver) {
 		err = nil

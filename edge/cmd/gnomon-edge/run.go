@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"gnomon/cli/settings"
+	"gnomon/edge/bus"
 	"gnomon/edge/failpoint"
 	"gnomon/edge/override"
 	"gnomon/edge/upgrade/slot"
@@ -33,6 +34,7 @@ type config struct {
 	Cgroup     string
 	Bridge     workload.Bridge
 	Launch     *slot.Launch // nil: it wasn't started by a launcher
+	Bus        string       // "": none
 	LogFormat  string
 	LogLevel   string
 
@@ -91,6 +93,7 @@ or in the file of --config (log-level: debug).`,
 	f.Var(&prefix{&cfg.Bridge.Pool}, "pool", "IPv4 addresses of such containers")
 	f.Var(&prefix{&cfg.Bridge.Pool6}, "pool6", "IPv6 addresses of such containers; empty = none")
 	f.Var(&forwarding{&cfg.Bridge.Userland}, "port-forwarding", "how ports reach such containers: auto (by nftables where the kernel has it) or userland")
+	f.StringVar(&cfg.Bus, "bus", cfg.Bus, "address of loopback on which devices and applications of the node find MQTT and their shadows, as 127.0.0.1:1883; also at the bridge of containers (default none)")
 	f.StringVar(&cfg.LogFormat, "log-format", cfg.LogFormat, "text or json")
 	f.StringVar(&cfg.LogLevel, "log-level", cfg.LogLevel, "debug, info, warn or error")
 	f.StringVar(&file, "config", "", "YAML file with the same names")
@@ -161,6 +164,11 @@ func (c *config) complete() error {
 	}
 	if c.OverrideLimit < 0 {
 		return fmt.Errorf("--override-limit %s: must not be negative", c.OverrideLimit)
+	}
+	if c.Bus != "" {
+		if err := bus.Loopback(c.Bus); err != nil {
+			return fmt.Errorf("--bus: %w", err)
+		}
 	}
 	if _, err := os.Stat(c.Shim); err != nil {
 		return fmt.Errorf("--shim: %w", err)

@@ -95,12 +95,13 @@ type Config struct {
 	Policies   Policies
 	Memory     Memory
 
-	Health   Health              // default: nobody watches over what is used
-	Upgrade  Upgrade             // default: nobody sees to it
-	Disk     func() state.Health // how the node's own disk is; default: nothing is wrong with it
-	Parallel int                 // fetches at a time, and starts; default 4
-	Now      func() time.Time    // default time.Now
-	Log      *slog.Logger        // default: discard
+	Health   Health                    // default: nobody watches over what is used
+	Upgrade  Upgrade                   // default: nobody sees to it
+	Devices  func(*schema.NodeDevices) // is told which devices the node speaks for, at every pass; default: it speaks for none
+	Disk     func() state.Health       // how the node's own disk is; default: nothing is wrong with it
+	Parallel int                       // fetches at a time, and starts; default 4
+	Now      func() time.Time          // default time.Now
+	Log      *slog.Logger              // default: discard
 }
 
 // recheck is how soon a pass is repeated without any hint: what was missed by

@@ -144,6 +144,8 @@ func (l *Loop) nodeReport(desired []state.Desired, s Status) *shadow.Value {
 	members = append(members, l.cfg.Health.Node()...)
 	var applied reconcile.Applied
 	var agent *schema.NodeAgent
+	var devices *schema.NodeDevices
+	valid := true
 	for _, d := range desired {
 		if d.Name != "" {
 			continue
@@ -155,12 +157,18 @@ func (l *Loop) nodeReport(desired []state.Desired, s Status) *shadow.Value {
 		}
 		node, err := schema.ParseNode(wanted.AppendJSON(nil))
 		if err != nil {
-			agent = l.agent // it stays as it was
+			agent, valid = l.agent, false // it stays as it was
 			members = append(members, shadow.Member{Key: "error", Value: faultValue(&reconcile.Fault{Code: "invalid", Message: clip(err.Error())})})
 			break
 		}
 		applied.Desired = without(wanted, "agent") // which says what it is, not what it shall be
-		agent = node.Agent
+		agent, devices = node.Agent, node.Devices
+		if l.cfg.Devices == nil {
+			applied.Desired = without(applied.Desired, "devices")
+		}
+	}
+	if l.cfg.Devices != nil && valid {
+		l.cfg.Devices(devices)
 	}
 	l.agent = agent
 	members = append(members, l.agentReport()...)
