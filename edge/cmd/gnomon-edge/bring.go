@@ -21,7 +21,8 @@ type delivery struct {
 }
 
 // bring copies a component, so that it is there whole or not at all. One that is
-// there already must be of the same size: versions don't change.
+// there already must be of the same size: versions don't change. A file whose copy
+// was broken off is gone on with, as far as what there is of it is the same.
 func bring(ctx context.Context, w io.Writer, d delivery) error {
 	if !strings.Contains(d.component, "@") || strings.Contains(d.component, "..") || strings.HasPrefix(d.component, "/") {
 		return usageError{fmt.Errorf("--archive brings a component that is called name@version, not %q", d.component)}
@@ -43,12 +44,14 @@ func bring(ctx context.Context, w io.Writer, d delivery) error {
 	}
 	// The place is beside the target, so that the last step is a rename.
 	partial := filepath.Join(filepath.Dir(target), "."+filepath.Base(target)+".partial")
-	if err := os.RemoveAll(partial); err != nil {
-		return err
+	if st, err := os.Stat(d.from); err != nil || !st.Mode().IsRegular() {
+		if err := os.RemoveAll(partial); err != nil {
+			return err
+		}
 	}
 	progress := &progress{w: w, what: d.component, total: total}
 	if err := copyTree(ctx, d.from, partial, progress); err != nil {
-		return errors.Join(fmt.Errorf("copy %s: %w", d.from, err), os.RemoveAll(partial))
+		return fmt.Errorf("copy %s: %w; asked again it goes on from there", d.from, err)
 	}
 	progress.end()
 	if err := os.Rename(partial, target); err != nil {
@@ -130,10 +133,21 @@ func copyFile(ctx context.Context, from, to string, mode fs.FileMode, p *progres
 		return err
 	}
 	defer in.Close()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	out, err := os.OpenFile(to, os.O_RDWR|os.O_CREATE, mode)
 	if err != nil {
 		return err
 	}
+	same, err := sameSoFar(ctx, in, out)
+	if err == nil {
+		_, err = in.Seek(same, io.SeekStart)
+	}
+	if err == nil {
+		_, err = out.Seek(same, io.SeekStart)
+	}
+	if err == nil {
+		err = out.Truncate(same)
+	}
+	p.resume(same)
 	for buf := make([]byte, 1<<20); err == nil; {
 		var n int
 		if n, err = in.Read(buf); n > 0 {
@@ -152,6 +166,31 @@ func copyFile(ctx context.Context, from, to string, mode fs.FileMode, p *progres
 	return errors.Join(err, out.Close())
 }
 
+// sameSoFar is how many bytes of a copy that was broken off are those of the
+// original.
+func sameSoFar(ctx context.Context, original, partial io.Reader) (same int64, err error) {
+	a, b := make([]byte, 1<<20), make([]byte, 1<<20)
+	for {
+		n, err := io.ReadFull(partial, b)
+		if n == 0 {
+			return same, nil
+		}
+		m, oerr := io.ReadFull(original, a[:n])
+		for i := range m {
+			if a[i] != b[i] {
+				return same + int64(i), nil
+			}
+		}
+		same += int64(m)
+		switch {
+		case err != nil || oerr != nil: // the end of the one or the other
+			return same, nil
+		case ctx.Err() != nil:
+			return same, ctx.Err()
+		}
+	}
+}
+
 // progress tells how far something long has come, at most twice a second.
 type progress struct {
 	w           io.Writer
@@ -165,6 +204,13 @@ func (p *progress) add(n int64) {
 	if p.total > 0 && time.Since(p.told) > 500*time.Millisecond {
 		p.told = time.Now()
 		fmt.Fprintf(p.w, "%s: %d of %d KiB, %d%%\n", p.what, p.done>>10, p.total>>10, 100*p.done/p.total)
+	}
+}
+
+// resume counts what is there already.
+func (p *progress) resume(n int64) {
+	if p.done += n; n > 0 {
+		fmt.Fprintf(p.w, "%s: %d bytes are there already\n", p.what, n)
 	}
 }
 
