@@ -178,10 +178,11 @@ func TestStore_WaitsForTheLastOfItsPredecessor(t *testing.T) {
 		t.Fatal(err)
 	}
 	time.AfterFunc(200*time.Millisecond, func() { _ = s.Close() })
-	if s, err = Open(Config{Dir: dir}); err != nil {
+	next, err := Open(Config{Dir: dir})
+	if err != nil {
 		t.Fatal(err)
 	}
-	s.Close()
+	next.Close()
 }
 
 // TestStore_Crash cuts the power before every single operation of a series of

@@ -95,15 +95,16 @@ func (s *Sampler) application(now time.Time, t Target, own string) (Application,
 	return a, c
 }
 
-// precedes tells whether rates between two readings mean something: counters that
-// went back were begun anew.
+// precedes tells whether rates between two readings mean something: a clock of
+// processors that went back was begun anew.
 func (c counters) precedes(later counters) bool {
-	return !c.at.IsZero() && later.at.Sub(c.at) >= shortest && later.busy >= c.busy && later.all >= c.all &&
-		later.read >= c.read && later.written >= c.written && later.in >= c.in && later.out >= c.out
+	return !c.at.IsZero() && later.at.Sub(c.at) >= shortest && later.busy >= c.busy && later.all >= c.all
 }
 
 func (c counters) rates(later counters) Rates {
 	seconds := later.at.Sub(c.at).Seconds()
-	per := func(from, to int64) float64 { return float64(to-from) / seconds }
+	// Where accounts of processes are added up, they go back when one ends that
+	// nobody has waited for; so they do when a network device goes.
+	per := func(from, to int64) float64 { return float64(max(0, to-from)) / seconds }
 	return Rates{Read: per(c.read, later.read), Written: per(c.written, later.written), In: per(c.in, later.in), Out: per(c.out, later.out)}
 }

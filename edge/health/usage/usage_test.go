@@ -93,6 +93,10 @@ func TestSample_Application(t *testing.T) {
 	if a := sample(2*time.Second - time.Millisecond); !a.Settled || a.CPU != 0.5 { // 1 s since the one before the hasty one
 		t.Errorf("after a hasty sample: %+v", a)
 	}
+	c.written = 0 // a process is gone with its account
+	if a := sample(time.Second); !a.Settled || a.Written != 0 {
+		t.Errorf("an account that went back: %+v", a)
+	}
 	target.Instance, c.usage.CPU = "i2", time.Second // its counters began anew
 	if a := sample(time.Second); a.Settled || a.CPU != 0 {
 		t.Errorf("another instance: %+v", a)

@@ -60,6 +60,7 @@ func newWorld(t *testing.T) *world {
 		runner: &runner{live: map[string]workload.Status{}, refuse: map[string]error{}, changes: make(chan struct{}, 1)},
 		meter:  &meter{value: 1},
 		ports:  &ports{open: map[string]bool{}},
+		told:   watcher{wake: make(chan struct{}, 1)},
 	}
 }
 
@@ -157,19 +158,23 @@ func (d *disk) All(state.Kind) (map[string][]byte, error) {
 	return maps.Clone(d.records), nil
 }
 
-// watcher hears what passes know, and has nothing against it.
+// watcher hears what passes know, and has against it what a test says.
 type watcher struct {
 	healthy
-	mu   sync.Mutex
-	last Wanted
+	mu    sync.Mutex
+	last  Wanted
+	holds reconcile.Holds
+	wake  chan struct{}
 }
 
 func (w *watcher) Wanted(last Wanted) reconcile.Holds {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.last = last
-	return reconcile.Holds{}
+	return w.holds
 }
+
+func (w *watcher) Changed() <-chan struct{} { return w.wake }
 
 func (w *watcher) components() []string {
 	w.mu.Lock()
