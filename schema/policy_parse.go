@@ -21,6 +21,9 @@ func ParsePolicy(desired []byte) (*Policy, error) {
 	c := &check{kind: KindPolicy}
 	p.defaults()
 	p.validate(c)
+	if c.err() == nil {
+		p.admit(c) // of what is right otherwise
+	}
 	if err := c.err(); err != nil {
 		return nil, err
 	}

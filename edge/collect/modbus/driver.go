@@ -24,6 +24,17 @@ var Kinds = []schema.SourceKind{schema.SourceModbusTCP, schema.SourceModbusRTU, 
 // New returns a driver without open ports.
 func New() *Driver { return &Driver{newPort: newPort} }
 
+// NewOver is New with RTU lines of another kind.
+func NewOver(open func(schema.Source) (medium.Line, error)) *Driver {
+	return &Driver{newPort: func(s schema.Source) *port {
+		p := newPort(s)
+		if t, ok := p.transport.(*rtu); ok {
+			t.open = open
+		}
+		return p
+	}}
+}
+
 // Use implements medium.Port.
 func (p *port) Use(s schema.Source) {
 	old := p.source

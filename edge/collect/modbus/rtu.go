@@ -22,8 +22,9 @@ import (
 type rtu struct {
 	source   schema.Source
 	line     medium.Line
-	suspect  bool      // an answer may still be under way
-	lastSent time.Time // for the pause between requests
+	open     func(schema.Source) (medium.Line, error) // nil = medium.Open
+	suspect  bool                                     // an answer may still be under way
+	lastSent time.Time                                // for the pause between requests
 }
 
 // Send implements goburrow's Transporter.
@@ -63,7 +64,11 @@ const rest = 2
 // devices the pause they need and throws away what came unasked.
 func (t *rtu) prepare() error {
 	if t.line == nil {
-		l, err := medium.Open(t.source)
+		open := t.open
+		if open == nil {
+			open = medium.Open
+		}
+		l, err := open(t.source)
 		if err != nil {
 			return err
 		}
