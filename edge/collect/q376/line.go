@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"gnomon/edge/collect"
@@ -17,7 +16,7 @@ import (
 // line is an open line and who listens on it.
 type line struct {
 	medium.Line
-	writing sync.Mutex
+	writing medium.Turn   // one frame after the other
 	stop    chan struct{} // closed when nobody needs it any more
 	ended   chan struct{} // closed when it is closed
 }
@@ -275,8 +274,10 @@ func (p *port) send(l *line, f *wire.Frame) error {
 	if err != nil {
 		return err
 	}
-	l.writing.Lock()
-	defer l.writing.Unlock()
+	if err := l.writing.Take(context.Background(), 0); err != nil { // writing is bounded, and so is waiting
+		return err
+	}
+	defer l.writing.Give()
 	select {
 	case <-l.ended:
 		return fmt.Errorf("%w: closed", collect.ErrLink)
