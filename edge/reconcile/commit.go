@@ -135,7 +135,8 @@ func (m Memory) ranWith(a *App) Memory {
 // reject rolls an application back if its run configuration has failed before it
 // was committed.
 func (p *planner) reject(a *App, st workload.Status, m Memory) Memory {
-	if f := a.Fault; m.Rejected.Whole != "" && (f == nil || *f != m.Rejected.Fault) && !a.refused(m) {
+	stopped := !a.LastOK && a.Want != nil && a.Want.State != schema.StateRunning
+	if a.Whole != m.Rejected.Whole || stopped { // and only then: what else refuses it meanwhile passes
 		m.Rejected = Rejected{}
 	}
 	trial := p.onTrial(a, m) && a.canGiveWay()

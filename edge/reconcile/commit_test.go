@@ -140,6 +140,20 @@ func TestCommit_ProbeIsMended(t *testing.T) {
 	s.faulty("web", "")
 }
 
+// That something else is wrong with it for a while gives it no second chance.
+func TestCommit_RejectedStaysSo(t *testing.T) {
+	const needy = `{"component":"web@1","run":{"env":{"A":"2"}},"dependsOn":["db"],"update":{"rollback":true}}`
+	s := committed(t).want("db", program).runs("db", "d1").want("web", needy)
+	s.decided("stop web")
+	s.stopped("web").decided("start web")
+	s.fails("web", Fault{Code: "invalid"}).decided("start web")
+	s.runs("web", "i3").decided()
+	s.want("db", `{"mode":"host","run":{"command":["/x"]},"dependsOn":["web"]}`).decided()
+	s.faulty("web", "dependency-cycle")
+	s.want("db", program).decided()
+	s.faulty("web", "rolled-back")
+}
+
 // Nothing speaks against a configuration that a reboot, another's stop or a lost
 // shim interrupted.
 func TestCommit_MisfortuneIsNoFailure(t *testing.T) {
