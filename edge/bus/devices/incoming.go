@@ -44,7 +44,7 @@ func (d *Devices) pushed(k key, payload []byte) error {
 	push, err := wire.ParseDesiredPush(payload)
 	r := d.interest(k)
 	if err != nil || r == nil {
-		return nil // the next sync tells
+		return nil //nolint:nilerr // it can't be used: the next sync tells
 	}
 	now := d.cfg.Now().Unix()
 	if push.Deleted {
@@ -64,7 +64,7 @@ func (d *Devices) pushed(k key, payload []byte) error {
 	if err != nil || push.Base != 0 && push.Base != r.cloud.desiredVersion {
 		d.counters["gaps"]++
 		d.again(r)
-		return nil
+		return nil //nolint:nilerr // the sync tells instead
 	}
 	desired := patch
 	if push.Base != 0 {
@@ -91,7 +91,7 @@ func (d *Devices) compared(thing string, payload []byte) error {
 	reply, err := wire.ParseSyncReply(payload)
 	talk := d.online.things[thing]
 	if err != nil || talk == nil || talk.token == "" || talk.token != reply.ClientToken {
-		return nil
+		return nil //nolint:nilerr // it expires, and is asked again
 	}
 	if reply.BootEpoch > d.cfg.Epoch.BootEpoch() {
 		if err := d.cfg.Epoch.RaiseEpoch(reply.BootEpoch + 1); err != nil {
@@ -140,7 +140,7 @@ func (d *Devices) differs(r *replica, diff wire.SyncShadow, differs bool, now in
 	if !diff.Current {
 		desired, err := value(diff.Desired)
 		if err != nil {
-			return nil // it can't be told what is wanted: the next sync tries again
+			return nil //nolint:nilerr // it can't be told what is wanted: the next sync tries again
 		}
 		n = r.learn(merge(nil, desired, now), diff.Version, diff.DesiredVersion, now)
 	} else {

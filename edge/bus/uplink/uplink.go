@@ -111,7 +111,7 @@ func (u *Uplink) Run(ctx context.Context) error {
 		began := time.Now()
 		err := u.session(ctx)
 		if ctx.Err() != nil {
-			break
+			return nil //nolint:nilerr // it was asked to end
 		}
 		u.is(false, err)
 		u.cfg.Log.Info("cloud is out of reach for devices", "error", err)
