@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -67,7 +66,7 @@ func (r *Run) validateContainer(c *check) {
 	}
 }
 
-var timezone = regexp.MustCompile(`^[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}$`)
+var timezone = lazily(`^[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}$`)
 
 func (r *Run) validateDevices(c *check) {
 	if len(r.Devices) > MaxDevices {
@@ -118,7 +117,7 @@ func (r *Run) validateVolumes(c *check) {
 	}
 }
 
-var domain = regexp.MustCompile(`^[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,62})(\.[a-zA-Z0-9_-]{1,63}){0,10}\.?$`)
+var domain = lazily(`^[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,62})(\.[a-zA-Z0-9_-]{1,63}){0,10}\.?$`)
 
 func (d *DNS) validate(c *check) {
 	if d == nil {

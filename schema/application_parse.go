@@ -3,7 +3,6 @@ package schema
 import (
 	"fmt"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -97,12 +96,15 @@ func (a *Application) validate(c *check) {
 	a.Run.validate(c, a.Component != "")
 }
 
-var component = regexp.MustCompile(`^([a-z0-9][a-z0-9._/-]{0,127}@[A-Za-z0-9][A-Za-z0-9._+-]{0,63}|file:///.{1,1000})$`)
+var component = lazily(`^([a-z0-9][a-z0-9._/-]{0,127}@[A-Za-z0-9][A-Za-z0-9._+-]{0,63}|file:///.+)$`)
+
+// maxComponent bounds a component in bytes; in an expression that would be costly.
+const maxComponent = 1008
 
 func (a *Application) validateComponent(c *check) {
 	switch {
 	case a.Component != "":
-		ok := component.MatchString(a.Component) && !strings.Contains(a.Component, "..")
+		ok := len(a.Component) <= maxComponent && component.MatchString(a.Component) && !strings.Contains(a.Component, "..")
 		c.need(ok, "component", "must be name@version or file:///path", a.Component)
 	case a.Mode == ModeContainer:
 		c.add("component", "mode container needs a component: it holds the root file system", nil, nil)
@@ -162,7 +164,7 @@ func (r *Run) validate(c *check, hasComponent bool) {
 	}
 }
 
-var hostname = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$`)
+var hostname = lazily(`^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$`)
 
 func (r *Run) validatePorts(c *check) {
 	if len(r.Ports) > MaxPorts {

@@ -1,7 +1,6 @@
 package schema
 
 import (
-	"regexp"
 	"strings"
 )
 
@@ -28,7 +27,7 @@ const (
 // name is what an application or policy may be called: it becomes a directory,
 // a cgroup and a log file on the node. With the longest prefix it stays within
 // the 64 bytes of a shadow name.
-var name = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$`)
+var name = lazily(`^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$`)
 
 // NameRule describes ValidName in words, for error messages.
 const NameRule = "1 to 48 of a-z, 0-9 and -, starting and ending with a letter or digit"

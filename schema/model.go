@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync" //nolint:depguard // a value that is computed once, not a lock around one that changes
 )
 
 // Model is a device model: the items of a kind of meter, by name.
@@ -21,7 +22,9 @@ type Model struct {
 //go:embed models/*.json
 var modelFiles embed.FS
 
-var models = loadModels()
+// models is computed when it is first asked for: most programs that link this
+// package never do, and one of them is started for every workload.
+var models = sync.OnceValue(loadModels)
 
 // loadModels panics on a broken file: they are part of the program, and a test reads each.
 func loadModels() map[string]Model {
@@ -49,14 +52,14 @@ func loadModels() map[string]Model {
 
 // ModelNamed returns a device model. Its items are shared: callers don't change them.
 func ModelNamed(name string) (Model, bool) {
-	m, ok := models[name]
+	m, ok := models()[name]
 	return m, ok
 }
 
 // ModelNames returns the names of all models, sorted.
-func ModelNames() []string { return slices.Sorted(maps.Keys(models)) }
+func ModelNames() []string { return slices.Sorted(maps.Keys(models())) }
 
 // modelsFor returns the names of the models that speak a protocol, sorted.
 func modelsFor(p Protocol) []string {
-	return slices.DeleteFunc(ModelNames(), func(name string) bool { return models[name].Protocol != p })
+	return slices.DeleteFunc(ModelNames(), func(name string) bool { return models()[name].Protocol != p })
 }

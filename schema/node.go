@@ -1,7 +1,6 @@
 package schema
 
 import (
-	"regexp"
 	"time"
 )
 
@@ -31,7 +30,7 @@ const (
 	MaxSite   = 128
 )
 
-var label = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$`)
+var label = lazily(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$`)
 
 // ParseNode decodes, completes and validates the member node of a classic
 // shadow's desired section. The error is an *Error.

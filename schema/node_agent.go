@@ -1,7 +1,5 @@
 package schema
 
-import "regexp"
-
 // NodeAgent is the version of the agent that a node is to run. Without it a node
 // keeps the one it has.
 type NodeAgent struct {
@@ -16,9 +14,9 @@ type NodeAgent struct {
 const AgentComponent = "gnomon-edge"
 
 var (
-	agentVersion   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$`)
-	agentComponent = regexp.MustCompile(`^([a-z0-9][a-z0-9._/-]{0,127}@[A-Za-z0-9][A-Za-z0-9._+-]{0,63}|file:///[^#]{1,400}(#[^#]{1,64})?)$`)
-	agentDigest    = regexp.MustCompile(`^sha256:[a-f0-9]{64}$`)
+	agentVersion   = lazily(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$`)
+	agentComponent = lazily(`^([a-z0-9][a-z0-9._/-]{0,127}@[A-Za-z0-9][A-Za-z0-9._+-]{0,63}|file:///[^#]{1,400}(#[^#]{1,64})?)$`)
+	agentDigest    = lazily(`^sha256:[a-f0-9]{64}$`)
 )
 
 func (a *NodeAgent) check(c *check) {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -27,6 +28,7 @@ import (
 	"gnomon/edge/reconcile/loop"
 	"gnomon/edge/state"
 	"gnomon/edge/upgrade"
+	"gnomon/edge/workload/cgroup"
 	"gnomon/edge/workload/executor"
 	"gnomon/edge/workload/instance"
 	"gnomon/schema"
@@ -57,6 +59,11 @@ func newAgent(cfg config, log *slog.Logger) (*agent, error) {
 		return nil, errors.New("containers and cgroups need root: run it as root")
 	}
 	tuneGC()
+	if cfg.unit != "" {
+		if err := cgroup.MakeRoom(cfg.unit); err != nil {
+			return nil, fmt.Errorf("--cgroup: %w", err)
+		}
+	}
 	reserveThreads()
 	now, err := clock()
 	if err != nil {

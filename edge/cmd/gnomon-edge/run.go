@@ -20,6 +20,7 @@ import (
 	"gnomon/edge/override"
 	"gnomon/edge/upgrade/slot"
 	"gnomon/edge/workload"
+	"gnomon/edge/workload/cgroup"
 	"gnomon/shadow/wire"
 )
 
@@ -32,6 +33,7 @@ type config struct {
 	Components string
 	Shim       string
 	Cgroup     string
+	unit       string // cgroup that systemd has handed over, if Cgroup is below it
 	Bridge     workload.Bridge
 	Launch     *slot.Launch // nil: it wasn't started by a launcher
 	Bus        string       // "": none
@@ -87,7 +89,7 @@ or in the file of --config (log-level: debug).`,
 	f.StringVar(&cfg.Data, "data", cfg.Data, "directory of everything the agent keeps")
 	f.StringVar(&cfg.Components, "components", cfg.Components, "directory that components named name@version are taken from (default DATA/inbox)")
 	f.StringVar(&cfg.Shim, "shim", cfg.Shim, "the gnomon-shim program")
-	f.StringVar(&cfg.Cgroup, "cgroup", cfg.Cgroup, "cgroup that workloads live below (default /gnomon/NODE)")
+	f.StringVar(&cfg.Cgroup, "cgroup", cfg.Cgroup, "cgroup that workloads live below (default /gnomon/NODE, with cgroup v2 and Delegate=yes below the unit's own)")
 	f.DurationVar(&cfg.OverrideLimit, "override-limit", cfg.OverrideLimit, "longest lease of a change made on the node itself; 0 takes none")
 	f.StringVar(&cfg.Bridge.Name, "bridge", cfg.Bridge.Name, "network bridge of containers with run.network bridge; made when needed")
 	f.Var(&prefix{&cfg.Bridge.Pool}, "pool", "IPv4 addresses of such containers")
@@ -161,6 +163,9 @@ func (c *config) complete() error {
 	}
 	if c.Cgroup == "" {
 		c.Cgroup = "/gnomon/" + c.Node
+		if unit, ok := cgroup.Delegated(); ok {
+			c.unit, c.Cgroup = unit, unit+"/gnomon/"+c.Node
+		}
 	}
 	if c.OverrideLimit < 0 {
 		return fmt.Errorf("--override-limit %s: must not be negative", c.OverrideLimit)

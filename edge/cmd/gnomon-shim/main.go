@@ -25,9 +25,17 @@ const (
 // enter other namespaces with their thread must not get hold of it.
 func init() { runtime.LockOSThread() }
 
+// startHeap bounds the heap of a shim while it sets its workload up.
+const startHeap = 32 << 20
+
 func main() {
-	// A shim lives for months and allocates next to nothing.
+	// A shim lives for months and allocates next to nothing; until its workload runs
+	// nobody shall wait for a collection.
 	debug.SetGCPercent(20)
+	if len(os.Args) > 1 && os.Args[1] == "run" {
+		debug.SetGCPercent(-1)
+		debug.SetMemoryLimit(startHeap)
+	}
 	err := failpoint.Arm(os.Getenv(failpoint.Env))
 	switch {
 	case err != nil:

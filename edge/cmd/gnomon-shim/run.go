@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -53,13 +54,17 @@ func run(dir instance.Dir) error {
 	if p, ok := instance.Inspect(started.PID); ok {
 		rec.Ticks = p.Ticks
 	}
-	if err := errors.Join(failpoint.Hit(failpoint.ShimRunning), dir.WriteRecord(rec), failpoint.Hit(failpoint.ShimRecorded)); err != nil {
+	if err := errors.Join(failpoint.Hit(failpoint.ShimRunning), dir.PutRecord(rec), failpoint.Hit(failpoint.ShimRecorded)); err != nil {
 		// Nobody would ever know what runs here: better that nothing does.
 		_ = destroy(dir, req)
 		return fail(dir, req, fmt.Errorf("record the start: %w", err))
 	}
 	ready.Close()
+	if err := dir.SyncRecord(); err != nil {
+		fmt.Fprintln(os.Stderr, "gnomon-shim: the record of the start is not durable:", err)
+	}
 	if started.Serve != nil { // that takes a running program, at the price of its memory
+		debug.SetGCPercent(20)
 		go func() { _ = started.Serve(context.Background()) }()
 		return holdFiles(dir, log)
 	}

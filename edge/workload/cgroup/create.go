@@ -67,14 +67,6 @@ func (d dir) mkdir(path string) error {
 	return nil
 }
 
-// handDown enables controllers for the children of a v2 group. It is best
-// effort: Set fails by name if a controller that is needed is missing.
-func handDown(parent string) {
-	for _, c := range []string{"cpu", "memory", "pids", "io"} {
-		_ = write(parent, "cgroup.subtree_control", "+"+c)
-	}
-}
-
 // inherit copies a setting from the parent unless the child has one.
 func inherit(parent, child, file string) error {
 	own, err := os.ReadFile(filepath.Join(child, file))
@@ -88,56 +80,40 @@ func inherit(parent, child, file string) error {
 	return write(child, file, strings.TrimSpace(string(v)))
 }
 
-// Set changes the limits of an existing group.
+// Set changes the limits of an existing group. Each controller is bounded in the
+// hierarchy that governs it.
 func (g Group) Set(l Limits) error {
-	type setting struct {
-		controller, v1, v2 string
-		val1, val2         string
-		wanted             bool
-	}
-	quota := l.CPU * cpuPeriod.Microseconds() / 1000
-	period := strconv.FormatInt(cpuPeriod.Microseconds(), 10)
-	settings := []setting{
-		{"cpu", "cpu.cfs_period_us", "", period, "", l.CPU > 0},
-		{"cpu", "cpu.cfs_quota_us", "cpu.max", limit(quota, "-1"), limit(quota, "max") + " " + period, l.CPU > 0},
-		{"memory", "memory.limit_in_bytes", "memory.max", limit(l.Memory, "-1"), limit(l.Memory, "max"), l.Memory > 0},
-		{"pids", "pids.max", "pids.max", limit(l.Pids, "max"), limit(l.Pids, "max"), l.Pids > 0},
-	}
-	for _, s := range settings {
-		d, ok := g.controller(s.controller)
-		if !ok && s.wanted {
-			return fmt.Errorf("cgroup controller %s is not available", s.controller)
+	var unified Limits
+	for _, c := range []struct {
+		name   string
+		wanted bool
+		v1     func(dir string) error
+		v2     func()
+	}{
+		{"cpu", l.CPU > 0, l.setCPU, func() { unified.CPU = l.CPU }},
+		{"memory", l.Memory > 0, l.setMemory, func() { unified.Memory = l.Memory }},
+		{"pids", l.Pids > 0, l.setPids, func() { unified.Pids = l.Pids }},
+		{"blkio", l.IO.Disk != Disk{}, l.setIO, func() { unified.IO = l.IO }},
+	} {
+		d, ok := g.controller(c.name)
+		switch {
+		case !ok && c.wanted:
+			return fmt.Errorf("cgroup controller %s is not available", c.name)
+		case !ok:
+		case d.Unified:
+			c.v2()
+		default:
+			if err := c.v1(d.path); err != nil && c.wanted {
+				return fmt.Errorf("cgroup %s: %w", g.path, err)
+			}
 		}
-		file, value := s.v1, s.val1
+	}
+	for _, d := range g.dirs {
 		if d.Unified {
-			file, value = s.v2, s.val2
-		}
-		if !ok || file == "" || !s.wanted && !exists(d.path, file) {
-			continue
-		}
-		if err := write(d.path, file, value); err != nil && s.wanted {
-			return fmt.Errorf("set %s of cgroup %s to %s: %w", file, g.path, value, err)
+			return setV2(d.path, unified)
 		}
 	}
-	if err := g.setIO(l.IO); err != nil {
-		return err
-	}
-	g.denySwap(l.Memory)
 	return nil
-}
-
-// denySwap keeps a group from evading its memory limit into swap, where the
-// kernel accounts swap at all.
-func (g Group) denySwap(memory int64) {
-	d, ok := g.controller("memory")
-	if !ok || memory == 0 {
-		return
-	}
-	if d.Unified {
-		_ = write(d.path, "memory.swap.max", "0")
-		return
-	}
-	_ = write(d.path, "memory.memsw.limit_in_bytes", strconv.FormatInt(memory, 10))
 }
 
 func limit(v int64, none string) string {
@@ -217,7 +193,7 @@ func exists(dir, file string) bool {
 
 // write writes a control file in one piece, without creating it.
 func write(dir, file, value string) error {
-	f, err := os.OpenFile(filepath.Join(dir, file), os.O_WRONLY, 0)
+	f, err := os.OpenFile(filepath.Join(dir, file), os.O_WRONLY|os.O_TRUNC, 0)
 	if err != nil {
 		return err
 	}

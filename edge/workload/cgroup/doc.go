@@ -6,4 +6,7 @@
 // lands in the same place whoever starts it. The package never touches a cgroup
 // above the path it was given, except to create it and, on v2, to hand
 // controllers down.
+//
+// What is particular to v1 and to v2 is in a file each. The v2 part works on
+// directories, and its tests on ones that only look like a hierarchy.
 package cgroup

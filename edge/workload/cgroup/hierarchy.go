@@ -153,5 +153,5 @@ func (g Group) controller(name string) (dir, bool) {
 			unified = d
 		}
 	}
-	return unified, unified.Unified
+	return unified, unified.Unified // which calls blkio io
 }

@@ -44,22 +44,6 @@ func DiskOf(path string) (Disk, error) {
 	return d, nil
 }
 
-// setIO sets the bounds of a disk. What has none is left alone: a group is made
-// without any.
-func (g Group) setIO(l Throttle) error {
-	if l.Disk == (Disk{}) {
-		return nil
-	}
-	if d, ok := g.controller("blkio"); ok && !d.Unified {
-		return setBlkio(d.path, l)
-	}
-	d, ok := g.controller("io")
-	if !ok || !exists(d.path, "io.max") {
-		return errors.New("cgroup controller io is not available")
-	}
-	return setIOMax(d.path, l)
-}
-
 // setBlkio is the v1 way: a file for each bound.
 func setBlkio(dir string, l Throttle) error {
 	for _, b := range []struct {

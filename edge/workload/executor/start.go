@@ -130,7 +130,7 @@ func (e *Executor) prepare(spec workload.Spec) (found, *os.File, error) {
 	if err != nil {
 		return found{}, nil, err
 	}
-	if err := dir.WriteRequest(req); err != nil {
+	if err := dir.PutRequest(req); err != nil {
 		lock.Close()
 		return found{}, nil, err
 	}
@@ -189,6 +189,9 @@ func (e *Executor) launch(ctx context.Context, f found, lock *os.File) error {
 	lock.Close() // the shim's copy holds it now
 	if err != nil {
 		return err
+	}
+	if err := f.dir.SyncRequest(); err != nil { // meanwhile the shim is at work
+		return errors.Join(err, e.end(context.WithoutCancel(ctx), f))
 	}
 	patience := time.Now().Add(e.cfg.StartTimeout)
 	if d, ok := ctx.Deadline(); ok && d.Before(patience) {

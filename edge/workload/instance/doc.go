@@ -15,6 +15,7 @@
 //	files/       content of Spec.Files, modes container and attach
 //
 // Files are replaced whole and durably, so a reader never sees half of one and
-// an exit code survives a power cut. The package starts nothing and waits for
+// an exit code survives a power cut. What belongs to a start is made durable while
+// the start goes on. The package starts nothing and waits for
 // nothing.
 package instance

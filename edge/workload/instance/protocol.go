@@ -141,6 +141,29 @@ func known(version int, path string) error {
 	return nil
 }
 
+// PutRequest writes spec.json for a shim that is about to start; SyncRequest makes
+// it durable, which need not be waited for: after a power cut nothing runs, and an
+// instance without a request is one that was never started.
+func (d Dir) PutRequest(r Request) error {
+	r.Protocol = Protocol
+	return putJSON(d.Spec(), r)
+}
+
+// SyncRequest makes spec.json durable.
+func (d Dir) SyncRequest() error { return settle(d.Spec()) }
+
+// PutRecord writes status.json for those who look; SyncRecord makes it durable. It
+// is for a start only: how a workload ended must not be lost.
+func (d Dir) PutRecord(r Record) error {
+	if r.Protocol == 0 {
+		r.Protocol = Protocol
+	}
+	return putJSON(d.Status(), r)
+}
+
+// SyncRecord makes status.json durable.
+func (d Dir) SyncRecord() error { return settle(d.Status()) }
+
 // WriteRequest writes spec.json.
 func (d Dir) WriteRequest(r Request) error {
 	r.Protocol = Protocol

@@ -12,15 +12,22 @@ package container
 
 import (
 	"os"
+	"runtime/debug"
 
 	_ "github.com/opencontainers/cgroups/devices" // lets cgroups enforce device rules
 	"github.com/opencontainers/runc/libcontainer"
 	_ "github.com/opencontainers/runc/libcontainer/nsenter" // enters namespaces before the Go runtime starts
 )
 
+// initHeap bounds the heap of that process, which counts as the container's.
+const initHeap = 8 << 20
+
 // A container's first process begins as this program, started as "init".
 func init() {
 	if len(os.Args) > 1 && os.Args[1] == "init" {
+		// It has a few megabytes of garbage by the time the program takes over.
+		debug.SetGCPercent(-1)
+		debug.SetMemoryLimit(initHeap)
 		libcontainer.Init()
 	}
 }
