@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -55,6 +56,9 @@ func (r Record) Alive() bool {
 	return ok && !p.Zombie && p.Ticks == r.Ticks
 }
 
+// lockTries bounds the wait for those who look, in milliseconds.
+const lockTries = 200
+
 // Acquire takes the instance's lock. The caller passes the file on to the shim,
 // which holds the lock by merely keeping it open: the kernel gives it up when
 // the last copy is closed, however the shim ends.
@@ -63,7 +67,14 @@ func (d Dir) Acquire() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	for tries := 0; ; tries++ {
+		// Whoever looks whether it is held holds it himself for that moment.
+		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) || tries == lockTries {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("lock %s: %w", d.Lock(), err)
 	}
