@@ -149,6 +149,12 @@ func (n *node) close() {
 		if err != nil {
 			n.t.Fatal(err)
 		}
+		// A shim that has let go of its lock may be about to leave its group.
+		for end := time.Now().Add(5 * time.Second); path == n.cgroup && time.Now().Before(end); time.Sleep(time.Millisecond) {
+			if pids, _ := g.Pids(); len(pids) == 0 {
+				break
+			}
+		}
 		if pids, _ := g.Pids(); len(pids) > 0 && path == n.cgroup {
 			n.t.Errorf("processes left in %s: %v", path, pids)
 			_ = g.Kill(ctx)
