@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
+
+	"gnomon/simulator/edgeproc"
 )
 
 // archive writes a root file system as a tar, or half of it.
@@ -46,7 +49,7 @@ func diskFaults() []fault {
 		}},
 		{"disk", "full disk as the agent starts", nil, func(t *trial) {
 			t.sufferer("container")
-			t.node.kill()
+			t.node.Kill()
 			t.onFullDisk(func() {
 				t.restart()
 				t.until("the node to say what is wrong", t.blockedByDisk)
@@ -63,7 +66,7 @@ func diskFaults() []fault {
 		}},
 		{"disk", "read-only disk as the agent starts", nil, func(t *trial) {
 			t.sufferer("container")
-			t.node.kill()
+			t.node.Kill()
 			t.onReadOnlyDisk(func() {
 				t.restart()
 				t.hearNode("the disk to be called read-only", isStore("store-read-only"))
@@ -80,14 +83,14 @@ func (t *trial) onFullDisk(during func()) {
 	var mends []func() error
 	fill := func() {
 		t.do("fill the disk", func() error {
-			mend, err := t.node.fill()
+			mend, err := t.node.Fill()
 			mends = append(mends, mend)
 			return err
 		})
 	}
 	fill()
 	t.do("use up the reserve", func() error {
-		err := os.Remove(filepath.Join(t.node.data, "state", "reserve"))
+		err := os.Remove(filepath.Join(t.node.Data, "state", "reserve"))
 		if errors.Is(err, os.ErrNotExist) {
 			return nil
 		}
@@ -127,7 +130,7 @@ func (t *trial) blockedByDisk() (bool, string) {
 func (t *trial) onReadOnlyDisk(during func()) {
 	var mend func() error
 	t.do("make the disk read-only", func() (err error) {
-		mend, err = t.node.readOnly()
+		mend, err = t.node.ReadOnly()
 		return err
 	})
 	if t.err != nil {
@@ -161,12 +164,12 @@ func rotFaults() (all []fault) {
 			t.sufferer("container")
 			t.written(c.files)
 			before := t.pid(t.name)
-			t.node.kill()
-			t.do("damage records", func() error { return t.node.rot(c.files...) })
+			t.node.Kill()
+			t.do("damage records", func() error { return rot(t.node, c.files...) })
 			t.restart()
 			t.hearNode("records to be set aside", told)
 			t.do("look at what runs", func() error {
-				if ticks(before) == "" {
+				if edgeproc.Ticks(before) == "" {
 					return errors.New("it was restarted")
 				}
 				return nil
@@ -180,11 +183,11 @@ func rotFaults() (all []fault) {
 		t.written(nil)
 		before := t.pid(t.name)
 		t.cloud.Kill()
-		t.node.kill()
-		t.do("damage records", func() error { return t.node.rot() })
+		t.node.Kill()
+		t.do("damage records", func() error { return rot(t.node) })
 		t.restart()
 		t.until("the agent to start", func() (bool, string) {
-			_, err := os.Stat(filepath.Join(t.node.data, "state", "bad.node-epoch"))
+			_, err := os.Stat(filepath.Join(t.node.Data, "state", "bad.node-epoch"))
 			return err == nil, ""
 		})
 		t.do("start the cloud", func() error { return t.startCloud(t.ctx) })
@@ -203,7 +206,7 @@ func (t *trial) written(files []string) {
 	}
 	t.until("records to be written", func() (bool, string) {
 		for _, f := range files {
-			if _, err := os.Stat(filepath.Join(t.node.data, "state", f)); err != nil {
+			if _, err := os.Stat(filepath.Join(t.node.Data, "state", f)); err != nil {
 				return false, err.Error()
 			}
 		}
@@ -230,4 +233,30 @@ func clockFaults() (all []fault) {
 		}})
 	}
 	return all
+}
+
+// rot replaces the content of records by rubbish, nil: all of them. The agent
+// must not run.
+func rot(n *edgeproc.Node, names ...string) error {
+	if names == nil {
+		found, err := filepath.Glob(filepath.Join(n.Data, "state", "*"))
+		if err != nil {
+			return err
+		}
+		for _, path := range found {
+			if name := filepath.Base(path); name != "lock" && name != "reserve" {
+				names = append(names, name)
+			}
+		}
+	}
+	for _, name := range slices.Compact(names) {
+		path := filepath.Join(n.Data, "state", name)
+		if _, err := os.Stat(path); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, []byte("\x00rubbish\xff\n"), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }

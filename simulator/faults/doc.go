@@ -10,6 +10,6 @@
 //     has the same process all the time;
 //   - nothing is left over: no process, mount, cgroup, network device or file.
 //
-// It runs in network and mount namespaces of its own (see Enclose), needs root,
+// It runs in network and mount namespaces of its own (package edgeproc), needs root,
 // ends what it started, and never touches a node that it has not made.
 package faults

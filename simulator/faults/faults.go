@@ -15,8 +15,12 @@ import (
 
 	"gnomon/simulator/cloudapi"
 	"gnomon/simulator/cloudproc"
+	"gnomon/simulator/edgeproc"
 	"gnomon/simulator/figures"
 )
+
+// diskSize is that of the node.
+const diskSize = 64 << 20
 
 // Config of a run.
 type Config struct {
@@ -70,7 +74,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 // newRig starts everything. What it returns has to be closed, also after an error.
 func newRig(ctx context.Context, cfg Config) (*rig, error) {
 	r := &rig{cfg: cfg, rootfs: filepath.Join(cfg.Dir, "rootfs")}
-	if err := errors.Join(makeRootfs(r.rootfs, cfg.Busybox), r.makePackages()); err != nil {
+	if err := errors.Join(edgeproc.Rootfs(r.rootfs, cfg.Busybox), r.makePackages()); err != nil {
 		return r, err
 	}
 	var err error
@@ -80,7 +84,7 @@ func newRig(ctx context.Context, cfg Config) (*rig, error) {
 	if err := r.startCloud(ctx); err != nil {
 		return r, err
 	}
-	if r.node, err = newNode(cfg); err != nil {
+	if r.node, err = edgeproc.New(edgeproc.Config{Agent: cfg.Agent, Shim: cfg.Shim, Cloud: cfg.Cloud.MQTT, Dir: cfg.Dir, Disk: diskSize}); err != nil {
 		return r, err
 	}
 	return r, r.settle(ctx)
@@ -123,10 +127,10 @@ func (t *trial) baseline() {
 			if err != nil {
 				return err
 			}
-			t.rig.witness[name] = fmt.Sprintf("%d since %s", r.PID, ticks(r.PID))
+			t.rig.witness[name] = fmt.Sprintf("%d since %s", r.PID, edgeproc.Ticks(r.PID))
 		}
 		var err error
-		t.pristine, err = t.node.observe()
+		t.pristine, err = observe(t.node)
 		return err
 	})
 }
@@ -138,7 +142,7 @@ func (r *rig) close() error {
 	if r.node == nil {
 		return nil
 	}
-	return r.node.remove()
+	return r.node.Remove()
 }
 
 // run goes through the matrix.
@@ -194,7 +198,7 @@ func (t *trial) judge() {
 		})
 		t.do(name, func() error {
 			_, r, err := t.get(name)
-			if now := fmt.Sprintf("%d since %s", r.PID, ticks(r.PID)); err == nil && now != t.witness[name] {
+			if now := fmt.Sprintf("%d since %s", r.PID, edgeproc.Ticks(r.PID)); err == nil && now != t.witness[name] {
 				return fmt.Errorf("it was process %s and is %s", t.witness[name], now)
 			}
 			return err
@@ -204,7 +208,7 @@ func (t *trial) judge() {
 		t.take(name)
 	}
 	t.until("nothing to be left over", func() (bool, string) {
-		now, err := t.node.observe()
+		now, err := observe(t.node)
 		if err != nil {
 			return false, err.Error()
 		}
@@ -217,7 +221,7 @@ func (t *trial) judge() {
 func (t *trial) take(name string) {
 	t.do("remove "+name, func() error {
 		var status *cloudapi.StatusError
-		if err := t.api.DeleteApplication(t.ctx, t.node.name, name); errors.As(err, &status) && status.Status == 404 {
+		if err := t.api.DeleteApplication(t.ctx, t.node.Name, name); errors.As(err, &status) && status.Status == 404 {
 			return nil
 		} else if err != nil {
 			return err
@@ -229,11 +233,11 @@ func (t *trial) take(name string) {
 // recover makes a node that is well out of whatever a fault that was not
 // survived has left.
 func (r *rig) recover(ctx context.Context) error {
-	if err := r.node.powerCut(); err != nil {
+	if err := r.node.PowerCut(); err != nil {
 		return err
 	}
 	for _, dir := range []string{"state", "run", "apps"} {
-		if err := os.RemoveAll(filepath.Join(r.node.data, dir)); err != nil {
+		if err := os.RemoveAll(filepath.Join(r.node.Data, dir)); err != nil {
 			return err
 		}
 	}

@@ -16,10 +16,11 @@ import (
 
 	"gnomon/edge/failpoint"
 	"gnomon/simulator/cloudtest"
+	"gnomon/simulator/edgeproc"
 )
 
 func TestMain(m *testing.M) {
-	done, status, err := Enclose()
+	done, status, err := edgeproc.Enclose()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "FAIL:", err)
 		os.Exit(1)

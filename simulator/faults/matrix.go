@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"gnomon/edge/failpoint"
+	"gnomon/simulator/edgeproc"
 )
 
 // fault is one thing that happens.
@@ -20,7 +21,7 @@ type fault struct {
 // matrix is all that happens, in order; what is left to chance comes from random.
 func matrix(random *rand.Rand, short bool) []fault {
 	all := slices.Concat(stepFaults(), storeFaults(random, short), outboxFaults(), shimFaults(), versionFaults(), endFaults(),
-		processFaults(), limitFaults(), componentFaults(), diskFaults(), rotFaults(), clockFaults(), powerFaults(random))
+		processFaults(), limitFaults(), componentFaults(), serviceFaults(), bridgeFaults(), diskFaults(), rotFaults(), clockFaults(), powerFaults(random))
 	if !short {
 		return all
 	}
@@ -197,7 +198,7 @@ func shimFaults() (all []fault) {
 			before := t.pid(t.name)
 			t.restart(arm(string(failpoint.ShimRunning) + "=300ms"))
 			t.put(t.name, t.suffering(mode, 1))
-			t.until("the former instance to end", func() (bool, string) { return ticks(before) == "", "" })
+			t.until("the former instance to end", func() (bool, string) { return edgeproc.Ticks(before) == "", "" })
 			t.restart()
 			t.converge(t.name)
 		}})

@@ -11,6 +11,7 @@ import (
 	"gnomon/schema"
 	"gnomon/simulator/cloudapi"
 	"gnomon/simulator/cloudproc"
+	"gnomon/simulator/edgeproc"
 )
 
 // patience bounds every wait; none is expected to come near it.
@@ -24,7 +25,7 @@ type rig struct {
 	cfg      Config
 	cloud    *cloudproc.Cloud
 	api      *cloudapi.Client
-	node     *node
+	node     *edgeproc.Node
 	rootfs   string
 	witness  map[string]string // start of each, by the number of the process
 	pristine machine           // with the witnesses alone
@@ -98,7 +99,7 @@ func (t *trial) until(what string, ok func() (bool, string)) {
 // put sets what is desired of an application.
 func (t *trial) put(app, desired string) {
 	t.do("put "+app, func() error {
-		_, err := t.api.PutApplication(t.ctx, t.node.name, app, []byte(desired))
+		_, err := t.api.PutApplication(t.ctx, t.node.Name, app, []byte(desired))
 		return err
 	})
 }
@@ -106,7 +107,7 @@ func (t *trial) put(app, desired string) {
 // get reads an application from the cloud.
 func (t *trial) get(app string) (cloudapi.Application, reported, error) {
 	var r reported
-	a, err := t.api.GetApplication(t.ctx, t.node.name, app)
+	a, err := t.api.GetApplication(t.ctx, t.node.Name, app)
 	if err == nil && len(a.Reported) > 0 {
 		err = json.Unmarshal(a.Reported, &r)
 	}
@@ -122,7 +123,7 @@ func (t *trial) converge(apps ...string) {
 			if err != nil {
 				return false, err.Error()
 			}
-			return a.Status.Converged && r.Phase == "running" && ticks(r.PID) != "", string(a.Reported)
+			return a.Status.Converged && r.Phase == "running" && edgeproc.Ticks(r.PID) != "", string(a.Reported)
 		})
 	}
 }
@@ -174,7 +175,7 @@ func (t *trial) hearSoon(ok func(storeReport, reported) bool) {
 
 // store reads what a node says of its disk.
 func (t *trial) store() (storeReport, error) {
-	d, err := t.api.GetShadow(t.ctx, t.node.name, "")
+	d, err := t.api.GetShadow(t.ctx, t.node.Name, "")
 	if err != nil {
 		return storeReport{}, err
 	}
@@ -205,14 +206,14 @@ func (t *trial) say(code string) {
 // restart replaces the agent by one with some more environment.
 func (t *trial) restart(env ...string) {
 	t.do("restart the agent", func() error {
-		t.node.kill()
-		return t.node.start(env...)
+		t.node.Kill()
+		return t.node.Start(env...)
 	})
 }
 
 // dies waits until the agent has killed itself, and starts another.
 func (t *trial) dies() {
-	t.do("the agent was to be killed", func() error { return t.node.dies(t.ctx, patience) })
+	t.do("the agent was to be killed", func() error { return t.node.Dies(t.ctx, patience) })
 	t.restart()
 }
 
@@ -233,7 +234,7 @@ func (t *trial) replaced(app string, before int) {
 		if err != nil {
 			return false, err.Error()
 		}
-		return r.Phase == "running" && r.PID != before && ticks(r.PID) != "" && a.Status.Converged, string(a.Reported)
+		return r.Phase == "running" && r.PID != before && edgeproc.Ticks(r.PID) != "" && a.Status.Converged, string(a.Reported)
 	})
 }
 

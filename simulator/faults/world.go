@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gnomon/edge/failpoint"
+	"gnomon/simulator/edgeproc"
 )
 
 // killedBy waits until the agent has killed itself, or has nothing left to do:
@@ -20,7 +21,7 @@ func (t *trial) killedBy() (killed bool) {
 	var quiet time.Time
 	t.until("the agent to be killed or to have nothing left to do", func() (bool, string) {
 		select {
-		case <-t.node.agent.done:
+		case <-t.node.Exited():
 			killed = true
 			return true, ""
 		default:
@@ -36,7 +37,7 @@ func (t *trial) killedBy() (killed bool) {
 		return time.Since(quiet) > writing, ""
 	})
 	if killed {
-		t.do("the agent", func() error { return t.node.dies(t.ctx, patience) })
+		t.do("the agent", func() error { return t.node.Dies(t.ctx, patience) })
 	}
 	return killed
 }
@@ -56,7 +57,7 @@ func (t *trial) killed(pid int) {
 // shimOf finds the shim of an application.
 func (t *trial) shimOf(app string) (pid int) {
 	t.do("find the shim of "+app, func() error {
-		for text, p := range t.node.processes() {
+		for text, p := range t.node.Processes() {
 			if strings.Contains(text, "gnomon-shim") && strings.Contains(text, "/run/"+app+"/") {
 				pid = p
 				return nil
@@ -76,7 +77,7 @@ func processFaults() (all []fault) {
 			shim := t.shimOf(t.name)
 			t.do("kill the shim", func() error { return syscall.Kill(shim, syscall.SIGKILL) })
 			t.replaced(t.name, before)
-			t.until("the former process to be gone", func() (bool, string) { return ticks(before) == "", "" })
+			t.until("the former process to be gone", func() (bool, string) { return edgeproc.Ticks(before) == "", "" })
 		}}, fault{"main process killed", "main process killed, " + mode, nil, func(t *trial) {
 			t.sufferer(mode)
 			t.killed(t.pid(t.name))
@@ -84,7 +85,7 @@ func processFaults() (all []fault) {
 			t.sufferer(mode)
 			before := t.pid(t.name)
 			shim := t.shimOf(t.name)
-			t.node.kill()
+			t.node.Kill()
 			t.do("kill the shim", func() error { return syscall.Kill(shim, syscall.SIGKILL) })
 			t.restart()
 			t.replaced(t.name, before)
@@ -119,7 +120,7 @@ func limitFaults() (all []fault) {
 			most := 0
 			until := time.Now().Add(time.Second)
 			t.until("the bomb to go off", func() (bool, string) {
-				n := t.node.below(t.name)
+				n := below(t.node, t.name)
 				most = max(most, n)
 				return time.Now().After(until) && most > 2, fmt.Sprintf("%d processes", most)
 			})
@@ -136,7 +137,7 @@ func limitFaults() (all []fault) {
 	return append(all, fault{"log flood", "output without end", nil, func(t *trial) {
 		t.put(t.name, t.application("host", `"command":["sh","-c","while :; do echo 0123456789012345678901234567890123456789012345678901234567890123456789; done"]`))
 		t.converge(t.name)
-		logs := filepath.Join(t.node.data, "logs", t.name+".log")
+		logs := filepath.Join(t.node.Data, "logs", t.name+".log")
 		t.until("the log to be rotated twice", func() (bool, string) { _, err := os.Stat(logs + ".2"); return err == nil, "" })
 		t.do("look at the logs", func() error {
 			var size int64
@@ -157,9 +158,9 @@ func limitFaults() (all []fault) {
 }
 
 // below counts the processes in the cgroups of an application.
-func (n *node) below(app string) int {
+func below(n *edgeproc.Node, app string) int {
 	most := 0
-	for _, dir := range n.groups() {
+	for _, dir := range n.Groups() {
 		if !strings.HasSuffix(dir, "/"+app) {
 			continue
 		}
@@ -181,7 +182,7 @@ func componentFaults() []fault {
 		t.put(t.name, desired)
 		t.hear(t.name, codes...)
 		t.do("look at what runs", func() error {
-			if ticks(before) == "" {
+			if edgeproc.Ticks(before) == "" {
 				return errors.New("it was ended though nothing could replace it")
 			}
 			return nil
@@ -230,7 +231,7 @@ func powerFaults(random *rand.Rand) (all []fault) {
 			t.sufferer(mode)
 			t.put(t.name, t.suffering(mode, 1))
 			time.Sleep(after) // the moment is what is random
-			t.do("power cut", t.node.powerCut)
+			t.do("power cut", t.node.PowerCut)
 			t.restart()
 			t.converge(t.name)
 			t.anew()
@@ -238,12 +239,12 @@ func powerFaults(random *rand.Rand) (all []fault) {
 	}
 	return append(all, fault{"power cut", "power cut without a cloud", nil, func(t *trial) {
 		t.sufferer("container")
-		want := len(t.node.processes())
+		want := len(t.node.Processes())
 		t.cloud.Kill()
-		t.do("power cut", t.node.powerCut)
+		t.do("power cut", t.node.PowerCut)
 		t.restart()
 		t.until("everything to come back from disk", func() (bool, string) {
-			n := len(t.node.processes())
+			n := len(t.node.Processes())
 			return n == want, fmt.Sprintf("%d of %d processes", n, want)
 		})
 		t.do("start the cloud", func() error { return t.startCloud(t.ctx) })
@@ -253,7 +254,7 @@ func powerFaults(random *rand.Rand) (all []fault) {
 		t.sufferer("container")
 		for range 5 {
 			t.restart(arm(string(failpoint.StateDone) + "=kill@1"))
-			t.do("the agent was to be killed", func() error { return t.node.dies(t.ctx, patience) })
+			t.do("the agent was to be killed", func() error { return t.node.Dies(t.ctx, patience) })
 		}
 		t.restart()
 		t.converge(t.name)
@@ -268,7 +269,7 @@ func (t *trial) anew() {
 	t.take(t.name)
 	t.take("ground")
 	t.until("nothing to be left over", func() (bool, string) {
-		now, err := t.node.observe()
+		now, err := observe(t.node)
 		if err != nil {
 			return false, err.Error()
 		}

@@ -212,10 +212,15 @@ func (a *agent) inTouch() bool {
 	return s.Connected && s.LastSync.After(s.Since)
 }
 
+// starting is how long an agent may take to bring everything up.
+const starting = 5 * time.Second
+
 // tuneGC keeps the heap small: an agent shares its machine with the work.
 func tuneGC() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
+		// A node that boots has better things to do than to collect a few megabytes.
+		debug.SetGCPercent(400)
+		time.AfterFunc(starting, func() { debug.SetGCPercent(50) })
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(64 << 20)

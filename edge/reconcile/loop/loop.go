@@ -204,6 +204,7 @@ func (l *Loop) Run(ctx context.Context) error {
 			full = true
 		case o := <-l.done:
 			l.account(o)
+			l.accountAll()
 			full = true
 		case q := <-l.asked:
 			q.answer <- l.rehearse(ctx, q.changes)

@@ -93,6 +93,19 @@ func (l *Loop) carryOut(ctx context.Context, o *outcome, spec workload.Spec) {
 	}
 }
 
+// accountAll accounts for what else has ended already: steps that end together,
+// as after a start of the node, cost one pass.
+func (l *Loop) accountAll() {
+	for {
+		select {
+		case o := <-l.done:
+			l.account(o)
+		default:
+			return
+		}
+	}
+}
+
 // account draws the consequences of a step's outcome.
 func (l *Loop) account(o outcome) {
 	s := o.step

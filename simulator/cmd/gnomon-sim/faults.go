@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gnomon/simulator/cloudproc"
+	"gnomon/simulator/edgeproc"
 	"gnomon/simulator/faults"
 )
 
@@ -78,7 +79,7 @@ func faultMatrix(cmd *cobra.Command, o faultsOptions, stdout, stderr io.Writer) 
 	if err != nil {
 		return err
 	}
-	done, status, err := faults.Enclose()
+	done, status, err := edgeproc.Enclose()
 	if done || err != nil {
 		if err == nil && status != 0 {
 			err = enclosed(status)

@@ -1,4 +1,4 @@
-package faults
+package edgeproc
 
 import (
 	"errors"
@@ -12,23 +12,42 @@ import (
 )
 
 // inside marks a process that is enclosed.
-const inside = "GNOMON_FAULTS_ENCLOSED"
+const inside = "GNOMON_ENCLOSED"
 
-// Enclose runs this very program again in network and mount namespaces of its
-// own, so that what it finds there is what a fault left. Within it returns
-// false; outside true, with the exit status of the run within.
-func Enclose() (done bool, status int, err error) {
-	if os.Getenv(inside) != "" {
-		return false, 0, furnish()
-	}
+// Enclosed returns a command that runs this very program with other arguments in
+// network and mount namespaces of its own, so that what is found there is what
+// the run within left. The run within calls Inside first.
+func Enclosed(args ...string) (*exec.Cmd, error) {
 	if os.Geteuid() != 0 {
-		return true, 1, errors.New("containers, cgroups and namespaces need root: run it as root")
+		return nil, errors.New("containers, cgroups and namespaces need root: run it as root")
 	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(os.Environ(), inside+"=1")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET}
+	return cmd, nil
+}
+
+// Inside tells whether this process is enclosed, and makes its namespaces ready.
+func Inside() (bool, error) {
+	if os.Getenv(inside) == "" {
+		return false, nil
+	}
+	return true, furnish()
+}
+
+// Enclose runs this program again, enclosed, with the same arguments. Within it
+// returns false; outside true, with the exit status of the run within.
+func Enclose() (done bool, status int, err error) {
+	if within, err := Inside(); within || err != nil {
+		return false, 0, err
+	}
+	cmd, err := Enclosed(os.Args[1:]...)
+	if err != nil {
+		return true, 1, err
+	}
+	cmd.Stdin, cmd.Stdout = os.Stdin, os.Stdout
 	// The one within gets the same signals from a terminal, and clears up.
 	signal.Ignore(os.Interrupt)
 	err = cmd.Run()
