@@ -49,6 +49,21 @@ func TestAttach_FollowsItsTarget(t *testing.T) {
 	s.faulty("a", "")
 }
 
+// The end of a container is often known after those of what is in it.
+func TestAttach_EndsBeforeItsTargetIsKnownTo(t *testing.T) {
+	s := together(t).ends("a", 137)
+	st := s.observed("a")
+	st.TargetEnded = true
+	s.observe(st).steps()
+	if v := s.phase("a", Pending); v.Fault != nil || v.Memory.Attempts != 0 {
+		t.Errorf("it went down with its container, which is no failure of its own: %+v", v)
+	}
+	s.ends("web", 1).steps()
+	s.pass(time.Second).steps("start web")
+	s.runs("web", "i2").steps("start a")
+	s.faulty("a", "")
+}
+
 func TestAttach_EndsByItself(t *testing.T) {
 	s := together(t).ends("a", 1)
 	s.steps()

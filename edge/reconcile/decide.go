@@ -263,7 +263,7 @@ func (p *planner) account(a *App, st workload.Status, m Memory) Memory {
 	widowed := false
 	if a.Want.Mode == schema.ModeAttach {
 		t := p.observed[st.Target]
-		widowed = t.State != workload.Running || t.Instance != st.TargetInstance
+		widowed = st.TargetEnded || t.State != workload.Running || t.Instance != st.TargetInstance
 	}
 	if st.Hash != a.Hash || st.Instance == m.Halted || interrupted || widowed {
 		m.Seen = st.Instance
@@ -316,7 +316,7 @@ func (p *planner) unblocked(a *App, v *View) bool {
 			return false
 		case p.wanted[t] == nil:
 			v.block(schema.BlockedTargetMissing, t, "target "+t+" missing: there is no such application on this node")
-		case p.observed[t].State != workload.Running || !p.joinable(t):
+		case p.observed[t].State != workload.Running || !p.joinable(t), p.wentDownWith(a.Name, t):
 			p.await(a, v, t, schema.BlockedTarget)
 		}
 	}
@@ -400,4 +400,11 @@ func (p *planner) joinable(name string) bool {
 func (p *planner) workDone(name string) bool {
 	m := p.out.Memory[name]
 	return m.Done && m.Fault == nil
+}
+
+// wentDownWith tells whether an application's last instance ended with the
+// container that seems to run still: how that ended is about to be known.
+func (p *planner) wentDownWith(name, container string) bool {
+	st, t := p.observed[name], p.observed[container]
+	return st.TargetEnded && st.Target == container && st.TargetInstance == t.Instance
 }

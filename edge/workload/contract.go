@@ -131,6 +131,7 @@ type Status struct {
 
 	Target         string `json:"target,omitempty"`         // attach: whose container it joined
 	TargetInstance string `json:"targetInstance,omitempty"` // and which instance of it
+	TargetEnded    bool   `json:"targetEnded,omitempty"`    // Exited: it went down with that
 
 	Addresses []string `json:"addresses,omitempty"` // of its own, with schema.NetworkBridge; IPv4 first
 

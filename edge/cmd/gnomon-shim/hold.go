@@ -134,6 +134,7 @@ func (k *keeper) finish(s unix.WaitStatus, drained <-chan struct{}) error {
 	if s.Signaled() {
 		st.ExitCode, st.Signal = 128+int(s.Signal()), unix.SignalName(s.Signal())
 	}
+	st.TargetEnded = k.req.Spec.Mode == schema.ModeAttach && s.Signal() == unix.SIGKILL && ends(k.req.TargetPID)
 	st.OOM = st.ExitCode != 0 && k.memoryGroup().OOMKills() > 0
 	recorded := failpoint.Hit(failpoint.ShimEnded)
 	if recorded == nil {
@@ -160,6 +161,12 @@ func (k *keeper) finish(s unix.WaitStatus, drained <-chan struct{}) error {
 		return fmt.Errorf("record the exit: %w", recorded)
 	}
 	return err
+}
+
+// ends tells whether a process has ended or is about to.
+func ends(pid int) bool {
+	p, ok := instance.Inspect(pid)
+	return !ok || p.Zombie || p.Exiting
 }
 
 // memoryGroup is where the kernel counts what it killed of this workload.

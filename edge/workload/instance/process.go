@@ -23,9 +23,13 @@ func BootID() string {
 
 // Process is what tells a process from every other of this boot.
 type Process struct {
-	Ticks  uint64 // start time since boot
-	Zombie bool   // it ended and its parent has not looked yet
+	Ticks   uint64 // start time since boot
+	Zombie  bool   // it ended and its parent has not looked yet
+	Exiting bool   // it is about to: the first of a container first waits for all others there to be gone
 }
+
+// pfExiting is PF_EXITING of the kernel's task flags.
+const pfExiting = 0x4
 
 // Inspect reads a process' identity; ok is false when there is none.
 func Inspect(pid int) (p Process, ok bool) {
@@ -44,6 +48,8 @@ func Inspect(pid int) (p Process, ok bool) {
 	}
 	p.Ticks, err = strconv.ParseUint(f[19], 10, 64)
 	p.Zombie = f[0] == "Z" || f[0] == "X"
+	flags, _ := strconv.ParseUint(f[6], 10, 64)
+	p.Exiting = flags&pfExiting != 0
 	return p, err == nil
 }
 
