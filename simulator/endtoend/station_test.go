@@ -46,7 +46,7 @@ func simulate(t *testing.T, program string, args ...string) (end func()) {
 // areaPolicy reads an energy and a voltage of every meter, whatever it speaks.
 func areaPolicy(node, address string, meters int) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "kind: policy\nnode: %s\nname: area\ndesired:\n  source: {kind: q376-tcp, address: %q, parallel: 10, timeout: 2s}\n  period: 2s\n  report: {every: 1s}\n", node, address)
+	fmt.Fprintf(&b, "kind: policy\nnode: %s\nname: area\ndesired:\n  source: {kind: q376-tcp, address: %q, parallel: 10, timeout: 2s}\n  period: 3s\n  report: {every: 1s}\n", node, address)
 	b.WriteString(`  items:
     - {name: EImport, di: "00010000", format: XXXXXX.XX, unit: kWh}
     - {name: V, di: "02010100", format: XXX.X, unit: V}

@@ -305,7 +305,7 @@ func TestDriver_CCOAsks(t *testing.T) {
 		time.Sleep(time.Minute)
 		r.area.mu.Lock()
 		defer r.area.mu.Unlock()
-		if len(r.area.done) != 20 || r.area.status.Denied != nil && len(r.area.status.Denied) > 0 {
+		if len(r.area.done) != 20 || len(r.area.status.Denied) > 0 {
 			t.Errorf("%d meters are done with, denied %v", len(r.area.done), r.area.status.Denied)
 		}
 	})

@@ -83,6 +83,14 @@ func TestTurn_Places(t *testing.T) {
 			inside += by
 			most = max(most, inside)
 		}
+		at := func(want int) {
+			t.Helper()
+			mu.Lock()
+			defer mu.Unlock()
+			if inside != want {
+				t.Errorf("%d at once, want %d", inside, want)
+			}
+		}
 		var workers sync.WaitGroup
 		for range 30 {
 			workers.Go(func() {
@@ -96,19 +104,13 @@ func TestTurn_Places(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		if inside != 3 {
-			t.Errorf("%d at once, want 3", inside)
-		}
+		at(3)
 		line.SetPlaces(1)
 		time.Sleep(1500 * time.Millisecond)
-		if inside != 1 {
-			t.Errorf("%d at once, want 1", inside)
-		}
+		at(1)
 		line.SetPlaces(10)
 		synctest.Wait()
-		if inside != 10 {
-			t.Errorf("%d at once, want 10", inside)
-		}
+		at(10)
 		workers.Wait()
 		if most != 10 || line.taken != 0 {
 			t.Errorf("%d at the most, %d left", most, line.taken)
