@@ -277,7 +277,7 @@ func adapt(path, rootfs string, n int) error {
 		}
 	}
 	spec.Linux["namespaces"] = namespaces
-	spec.Linux["cgroupsPath"] = fmt.Sprintf("/gnomon-sim/runc-%d/app-%d", os.Getpid(), n)
+	spec.Linux["cgroupsPath"] = fmt.Sprintf("/gnomon-sim/runc-%d-%d", os.Getpid(), n)
 	spec.rest["process"], spec.rest["linux"], spec.rest["root"] = spec.Process, spec.Linux, map[string]any{"path": rootfs, "readonly": true}
 	if b, err = json.Marshal(spec.rest); err != nil {
 		return err
