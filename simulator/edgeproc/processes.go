@@ -27,7 +27,7 @@ func (n *Node) Processes() map[string]int {
 			continue
 		}
 		text := strings.TrimSpace(string(bytes.ReplaceAll(command, []byte{0}, []byte{' '})))
-		all[fmt.Sprintf("%d since %s: %.80s", pid, began, text)] = pid
+		all[fmt.Sprintf("%d since %s: %.400s", pid, began, text)] = pid
 	}
 	return all
 }
