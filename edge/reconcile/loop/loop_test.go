@@ -160,7 +160,6 @@ func (d *disk) All(state.Kind) (map[string][]byte, error) {
 
 // watcher hears what passes know, and has against it what a test says.
 type watcher struct {
-	healthy
 	mu    sync.Mutex
 	last  Wanted
 	holds reconcile.Holds
