@@ -155,9 +155,7 @@ func (s *Store) begin() error {
 	err = s.RaiseEpoch(held.BootEpoch + 1)
 	if unwritable(err) {
 		// What runs shall be looked after all the same, and somebody has to be told.
-		// By the time no two such starts have the same epoch; if the clock is wrong,
-		// the cloud refuses the reports as stale and the epoch is raised.
-		s.epoch.Store(max(held.BootEpoch+1, min(uint64(max(0, s.now().Unix())), maxEpoch)))
+		s.epoch.Store(s.fleeting(held.BootEpoch + 1))
 		s.log.Error("state cannot be written: what changes is lost with the next start", "error", err)
 		return nil
 	}
@@ -171,7 +169,7 @@ type epochRecord struct {
 // BootEpoch returns the number of this start. It orders this node's reports.
 func (s *Store) BootEpoch() uint64 { return s.epoch.Load() }
 
-// RaiseEpoch makes the boot epoch at least e. It is for a node that lost its
+// RaiseEpoch makes the boot epoch at least e, and where nothing can be written more. It is for a node that lost its
 // disk and finds that the cloud remembers more starts than it does itself.
 func (s *Store) RaiseEpoch(e uint64) error {
 	s.mu.Lock()
@@ -185,11 +183,21 @@ func (s *Store) RaiseEpoch(e uint64) error {
 		return err
 	}
 	err = s.put([]Record{{kindNode, "epoch", data}})
-	if err != nil && !(unwritable(err) && s.epoch.Load() > 0) {
-		return err
+	if unwritable(err) && s.epoch.Load() > 0 {
+		e, err = s.fleeting(e), nil
 	}
-	s.epoch.Store(e)
-	return nil
+	if err == nil {
+		s.epoch.Store(e)
+	}
+	return err
+}
+
+// fleeting is the epoch to use in place of e when nothing can be written. The next
+// start may take up to e, which must not have been used; and by the time no two
+// such starts have the same. If the clock is wrong, the cloud refuses the reports as
+// stale, and the epoch is raised.
+func (s *Store) fleeting(e uint64) uint64 {
+	return min(max(e+1, uint64(max(0, s.now().Unix()))), maxEpoch)
 }
 
 // Close releases the directory.
