@@ -27,20 +27,29 @@ type client struct {
 
 func connect(t *testing.T, r *replica, id string, filters ...string) *client {
 	t.Helper()
-	nc, err := net.Dial("tcp", r.door)
+	c, err := tryConnect(t, r, id, filters...)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return c
+}
+
+// tryConnect is connect for whoever may be sent away again.
+func tryConnect(t *testing.T, r *replica, id string, filters ...string) (*client, error) {
+	nc, err := net.Dial("tcp", r.door)
+	if err != nil {
+		return nil, err
 	}
 	conn, err := mqtt.Connect(t.Context(), nc, mqtt.Options{ClientID: id})
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	c := &client{Conn: conn, got: map[string][]string{}, done: make(chan struct{})}
 	if _, err := conn.Subscribe(1, filters...); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	if p, err := conn.Next(); err != nil || p.Type != mqtt.SUBACK {
-		t.Fatalf("%+v, %v", p, err)
+		return nil, fmt.Errorf("%+v in place of SUBACK: %w", p, err)
 	}
 	go func() {
 		defer close(c.done)
@@ -60,7 +69,7 @@ func connect(t *testing.T, r *replica, id string, filters ...string) *client {
 		}
 	}()
 	t.Cleanup(func() { _ = conn.Close(); <-c.done })
-	return c
+	return c, nil
 }
 
 func (c *client) on(topic string) []string {
@@ -159,8 +168,13 @@ func TestTakeOver(t *testing.T) {
 	// Replicas serve a moment before they hear each other.
 	for i, name := range []string{"probe-0", "probe-1"} {
 		until(t, "the replicas to hear each other", func() bool {
-			old := connect(t, all[i], name, topic)
-			connect(t, all[1-i], name, topic)
+			old, err := tryConnect(t, all[i], name, topic)
+			if err == nil {
+				_, err = tryConnect(t, all[1-i], name, topic)
+			}
+			if err != nil { // one has heard of the other too late
+				return false
+			}
 			select {
 			case <-old.done:
 				return true
