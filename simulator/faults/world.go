@@ -116,7 +116,7 @@ func limitFaults() (all []fault) {
 	for _, mode := range modes {
 		all = append(all, fault{"fork bomb", "fork bomb, " + mode, nil, func(t *trial) {
 			t.sufferer(mode)
-			t.put(t.name, t.application(mode, fmt.Sprintf(`"command":["sh","-c","b() { b | b & b; }; b"],"resources":{"pids":%d},"restart":{"backoff":"200ms"}`, pids)))
+			t.put(t.name, t.application(mode, fmt.Sprintf(`"command":["sh","-c","b() { b | b & b; }; b"],"resources":{"pids":%d},"restart":{"backoff":"200ms","backoffMax":"200ms"}`, pids)))
 			most := 0
 			until := time.Now().Add(time.Second)
 			t.until("the bomb to go off", func() (bool, string) {
