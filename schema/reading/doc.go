@@ -1,0 +1,10 @@
+// Package reading says what collected readings are, and how many of them travel
+// in one message: rows of values, one for each meter and time, with where they
+// come from and why some are missing.
+//
+// It promises that a batch decodes to what was encoded, to the digit; that
+// encoding is canonical; and that no input, however hostile, takes more memory
+// than a small multiple of its own size.
+//
+// It never stores, sends or asks for anything, and knows no clock.
+package reading
