@@ -58,13 +58,23 @@ func Enclose() (done bool, status int, err error) {
 	return true, 0, err
 }
 
+// runtimeDir is where nodes keep what belongs to their network: as the network
+// within is another, so is this.
+const runtimeDir = "/run/gnomon"
+
 // furnish makes the namespaces as a node has them: mounts propagate within, and
-// none gets out; loopback works.
+// none gets out; loopback works; no network has been leased to anybody.
 func furnish() error {
 	for _, flag := range []uintptr{unix.MS_SLAVE, unix.MS_SHARED} {
 		if err := unix.Mount("", "/", "", flag|unix.MS_REC, ""); err != nil {
 			return fmt.Errorf("set mounts apart: %w", err)
 		}
+	}
+	if err := os.MkdirAll(runtimeDir, 0o700); err != nil {
+		return err
+	}
+	if err := unix.Mount("gnomon", runtimeDir, "tmpfs", 0, "mode=0700,size=16m"); err != nil {
+		return fmt.Errorf("mount %s: %w", runtimeDir, err)
 	}
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
