@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"gnomon/cli/input"
 	"gnomon/cloud/cmd/gnomon/internal/client"
 	"gnomon/schema"
 )
@@ -146,16 +148,11 @@ func manifestFiles(path string) ([]string, error) {
 }
 
 func readManifestFile(path string, stdin io.Reader) ([]wanted, error) {
-	in := stdin
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		in = f
+	text, err := input.Read(path, stdin, maxManifest)
+	if err != nil {
+		return nil, err
 	}
-	dec := yaml.NewDecoder(io.LimitReader(in, maxManifest))
+	dec := yaml.NewDecoder(bytes.NewReader(text))
 	dec.KnownFields(true)
 	var list []wanted
 	for n := 1; ; n++ {

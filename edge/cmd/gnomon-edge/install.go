@@ -1,16 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 
+	"gnomon/cli/input"
 	"gnomon/edge/local"
 	"gnomon/schema"
 )
@@ -125,16 +126,11 @@ type manifest struct {
 const maxManifest = 1 << 20
 
 func readManifest(file string, stdin io.Reader) (m manifest, err error) {
-	in := stdin
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return m, err
-		}
-		defer f.Close()
-		in = f
+	text, err := input.Read(file, stdin, maxManifest)
+	if err != nil {
+		return m, err
 	}
-	dec := yaml.NewDecoder(io.LimitReader(in, maxManifest))
+	dec := yaml.NewDecoder(bytes.NewReader(text))
 	dec.KnownFields(true)
 	switch err := dec.Decode(&m); {
 	case err != nil:
