@@ -5,7 +5,8 @@
 // connection and nobody else anything; that connections which don't say CONNECT
 // are bounded by address; that the broker is closed only when the last of its
 // connections has ended; and, with Conn, that no packet is larger than a limit,
-// before anything is allocated for it, and no write waits for ever.
+// before anything is allocated for it, and no write waits for ever; that, with Quiet,
+// the log has no packet in it.
 //
 // It knows nothing of topics, of who a client is, or of shadows. It stands on
 // nothing of ours, so that cloud and edge share it.

@@ -120,7 +120,7 @@ func New(cfg Config) (*Broker, error) {
 		// Mochi buffers while more is queued and flushes with the last of it, which
 		// must not be one that isn't sent: so every packet goes out by itself.
 		ClientNetWriteBufferSize: 1, ClientNetReadBufferSize: 256, // what is read is buffered before
-		Logger: slog.New(quiet{cfg.Log.Handler()}),
+		Logger: slog.New(mqttguard.Quiet(cfg.Log.Handler())),
 	})
 	b.outside = b.server.NewClient(nil, mqtt.LocalListener, "outside", true)
 	b.outside.Properties.ProtocolVersion = 5

@@ -1,8 +1,6 @@
 package broker
 
 import (
-	"context"
-	"log/slog"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,27 +41,3 @@ func newMetrics(reg prometheus.Registerer, b *Broker) *metrics {
 	}
 	return m
 }
-
-// quiet passes on warnings and errors: what mochi says of every connection is
-// said by the guard where it matters. It leaves out the packets that mochi prints
-// whole, with what is in them and whoever's password.
-type quiet struct{ slog.Handler }
-
-func (q quiet) Enabled(ctx context.Context, level slog.Level) bool {
-	return level >= slog.LevelWarn && q.Handler.Enabled(ctx, level)
-}
-
-func (q quiet) Handle(ctx context.Context, r slog.Record) error {
-	kept := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
-	r.Attrs(func(a slog.Attr) bool {
-		if a.Key != "pk" && a.Key != "packet" {
-			kept.AddAttrs(a)
-		}
-		return true
-	})
-	return q.Handler.Handle(ctx, kept)
-}
-
-func (q quiet) WithAttrs(attrs []slog.Attr) slog.Handler { return quiet{q.Handler.WithAttrs(attrs)} }
-
-func (q quiet) WithGroup(name string) slog.Handler { return quiet{q.Handler.WithGroup(name)} }

@@ -84,7 +84,7 @@ func New(cfg Config) (*Bus, error) {
 	caps.MaximumSessionExpiryInterval = sessionExpiry
 	caps.TopicAliasMaximum = 16
 	b := &Bus{cfg: cfg, server: mqtt.New(&mqtt.Options{
-		Capabilities: caps, InlineClient: true, SysTopicResendInterval: 60, Logger: slog.New(quiet{cfg.Log.Handler()}),
+		Capabilities: caps, InlineClient: true, SysTopicResendInterval: 60, Logger: slog.New(mqttguard.Quiet(cfg.Log.Handler())),
 	})}
 	background := context.Background()
 	b.ctx.Store(&background)
@@ -253,23 +253,4 @@ func (b *Bus) Status() Status {
 		s.Addresses = append(s.Addresses, l.Address())
 	}
 	return s
-}
-
-// quiet passes on warnings and errors, without the packets that mochi prints
-// whole, with what is in them and whoever's password.
-type quiet struct{ slog.Handler }
-
-func (q quiet) Enabled(ctx context.Context, level slog.Level) bool {
-	return level >= slog.LevelWarn && q.Handler.Enabled(ctx, level)
-}
-
-func (q quiet) Handle(ctx context.Context, r slog.Record) error {
-	kept := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
-	r.Attrs(func(a slog.Attr) bool {
-		if a.Key != "pk" && a.Key != "packet" {
-			kept.AddAttrs(a)
-		}
-		return true
-	})
-	return q.Handler.Handle(ctx, kept)
 }

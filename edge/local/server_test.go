@@ -208,7 +208,7 @@ func TestServer_RefusesWithAProblem(t *testing.T) {
 // The kernel says who asks, so the rights of the file alone keep nobody out or in.
 func TestServer_LetsInRootAndItselfAlone(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("needs root to become somebody else")
+		t.Fatal("becoming somebody else needs root: run the tests as root")
 	}
 	c, dir := serve(t, &agent{})
 	if st, err := os.Stat(filepath.Join(dir, SocketName)); err != nil || st.Mode().Perm() != 0o600 {

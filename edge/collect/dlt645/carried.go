@@ -58,15 +58,7 @@ func (c *Carried) Poll(ctx context.Context, by Carrier, items []schema.Item, val
 		collect.NoValues(values, items, err, now)
 		return err
 	}
-	good := make([]placed, 0, len(items))
-	for _, it := range items {
-		at, err := place(it)
-		if err != nil { // refused by schema before it got here
-			collect.NoValues(values, []schema.Item{it}, err, now)
-			continue
-		}
-		good = append(good, at)
-	}
+	good := placeAll(items, values, now)
 	t := &tour{Carried: c, by: by, values: values, asked: make(map[wire.DI]int)}
 	t.todo = m.group(good, now)
 	for len(t.todo) > 0 {

@@ -36,15 +36,7 @@ func (p *port) poll(ctx context.Context, a wire.Address, items []schema.Item, va
 		collect.NoValues(values, items, err, now)
 		return err
 	}
-	good := make([]placed, 0, len(items))
-	for _, it := range items {
-		at, err := place(it)
-		if err != nil { // refused by schema before it got here
-			collect.NoValues(values, []schema.Item{it}, err, now)
-			continue
-		}
-		good = append(good, at)
-	}
+	good := placeAll(items, values, now)
 	var failed, gone error // the first failure; the one after which the meter isn't asked any more
 	for todo := m.group(good, now); len(todo) > 0; {
 		w := todo[0]
@@ -131,6 +123,21 @@ func (w work) missing(values map[string]collect.Value, err error) {
 
 // isBlock tells whether the identifier stands in for those of the items.
 func (w work) isBlock() bool { return w.di != w.items[0].di }
+
+// placeAll places items. One that has no place is missing: schema refuses such
+// items before they get here.
+func placeAll(items []schema.Item, values map[string]collect.Value, now time.Time) []placed {
+	good := make([]placed, 0, len(items))
+	for _, it := range items {
+		at, err := place(it)
+		if err != nil {
+			collect.NoValues(values, []schema.Item{it}, err, now)
+			continue
+		}
+		good = append(good, at)
+	}
+	return good
+}
 
 func place(it schema.Item) (placed, error) {
 	di, err := wire.ParseDI(it.DI)

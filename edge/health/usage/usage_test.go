@@ -249,7 +249,7 @@ func TestMeasure_RestsAndEndsWithItsContext(t *testing.T) {
 // A directory that becomes a mount point of another file system is not gone into.
 func TestMeasure_StaysOnItsFileSystem(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("mounting needs root")
+		t.Fatal("mounting needs root: run the tests as root")
 	}
 	root := t.TempDir()
 	put(t, root, "own", "x")
@@ -258,7 +258,7 @@ func TestMeasure_StaysOnItsFileSystem(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := unix.Mount("tmpfs", mounted, "tmpfs", 0, "size=4m"); err != nil {
-		t.Skip("no tmpfs here:", err)
+		t.Fatal("mount a tmpfs:", err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(mounted, unix.MNT_DETACH) })
 	put(t, mounted, "big", string(make([]byte, 2<<20)))

@@ -94,20 +94,31 @@ func TestBridge_ChecksNamesAndPools(t *testing.T) {
 	}
 }
 
+// listenBoth listens on one number for TCP and UDP.
+func listenBoth(t *testing.T) (net.Listener, net.PacketConn) {
+	t.Helper()
+	for range 20 { // a number that is free for TCP may be taken for UDP
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := net.ListenPacket("udp", l.Addr().String())
+		if err != nil {
+			l.Close()
+			continue
+		}
+		t.Cleanup(func() { l.Close(); p.Close() })
+		return l, p
+	}
+	t.Fatal("no number is free for both TCP and UDP")
+	return nil, nil
+}
+
 // A Forwarder passes both directions and their ends on, keeps peers apart, and
 // turns away who comes when it is full.
 func TestForwarder(t *testing.T) {
-	echo, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer echo.Close()
+	echo, packets := listenBoth(t)
 	inside := echo.Addr().(*net.TCPAddr).Port
-	packets, err := net.ListenPacket("udp", echo.Addr().String())
-	if err != nil {
-		t.Skip("the number is taken for UDP")
-	}
-	defer packets.Close()
 	go serveEcho(echo)
 	go func() {
 		buf := make([]byte, 100)
