@@ -53,6 +53,18 @@ func NewArray(elems ...*Value) *Value {
 	return newValue(Array, 0, "", members)
 }
 
+// Texts returns an Array of Strings, or nil (absent) when there are none.
+func Texts(all []string) *Value {
+	if len(all) == 0 {
+		return nil
+	}
+	values := make([]*Value, len(all))
+	for i, s := range all {
+		values[i] = Text(s)
+	}
+	return NewArray(values...)
+}
+
 // sortMembers orders members by key in place and drops all but the last of
 // equal keys. Most objects arrive in order, which costs one pass.
 func sortMembers(members []Member) []Member {

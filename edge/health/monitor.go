@@ -184,6 +184,17 @@ func (m *Monitor) Run(ctx context.Context) error {
 // sample takes samples at the interval that is asked for, and looks soon at what
 // is new.
 func (m *Monitor) sample(ctx context.Context) error {
+	return m.recur(ctx, m.look, func() (time.Duration, error) {
+		if settled := m.Look(); settled {
+			return m.interval(), nil
+		}
+		return soon, nil // rates take a second sample
+	})
+}
+
+// recur calls do at once and again after the time that it returns, or soon when
+// asked to, until ctx ends or do fails.
+func (m *Monitor) recur(ctx context.Context, asked <-chan struct{}, do func() (time.Duration, error)) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	next := m.cfg.Now()
@@ -191,16 +202,16 @@ func (m *Monitor) sample(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-m.look:
+		case <-asked:
 			if at := m.cfg.Now().Add(soon); at.Before(next) {
 				next = at
 			}
 		case <-timer.C:
-			if settled := m.Look(); settled {
-				next = m.cfg.Now().Add(m.interval())
-			} else {
-				next = m.cfg.Now().Add(soon) // rates take a second sample
+			pause, err := do()
+			if err != nil {
+				return err
 			}
+			next = m.cfg.Now().Add(pause)
 		}
 		timer.Reset(next.Sub(m.cfg.Now()))
 	}

@@ -19,27 +19,14 @@ const longestPause = time.Hour
 // interval that is asked for, and soon at one that is new.
 func (m *Monitor) walkAll(ctx context.Context) error {
 	w := new(usage.Walker)
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	next := m.cfg.Now()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-m.walk:
-			if at := m.cfg.Now().Add(soon); at.Before(next) {
-				next = at
-			}
-		case <-timer.C:
-			before := w.Busy()
-			if err := m.Walk(ctx, w); err != nil {
-				return err
-			}
-			busy := w.Busy() - before
-			next = m.cfg.Now().Add(max(m.diskInterval(), min(busy*share, longestPause)))
+	return m.recur(ctx, m.walk, func() (time.Duration, error) {
+		before := w.Busy()
+		if err := m.Walk(ctx, w); err != nil {
+			return 0, err
 		}
-		timer.Reset(next.Sub(m.cfg.Now()))
-	}
+		busy := w.Busy() - before
+		return max(m.diskInterval(), min(busy*share, longestPause)), nil
+	})
 }
 
 func (m *Monitor) diskInterval() time.Duration {

@@ -42,7 +42,7 @@ func (s Status) value() *shadow.Value {
 		{Key: "phase", Value: shadow.Text(string(s.Phase))},
 		{Key: "from", Value: shadow.Text(s.From)},
 		{Key: "to", Value: shadow.Text(s.To)},
-		{Key: "waiting", Value: texts(s.Waiting)},
+		{Key: "waiting", Value: shadow.Texts(s.Waiting)},
 	}
 	if f := s.Error; f != nil {
 		message := f.Message
@@ -57,15 +57,4 @@ func (s Status) value() *shadow.Value {
 		)})
 	}
 	return shadow.NewObject(members...)
-}
-
-func texts(all []string) *shadow.Value {
-	if len(all) == 0 {
-		return nil
-	}
-	values := make([]*shadow.Value, len(all))
-	for i, s := range all {
-		values[i] = shadow.Text(s)
-	}
-	return shadow.NewArray(values...)
 }

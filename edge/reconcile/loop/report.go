@@ -50,7 +50,7 @@ func appReport(v reconcile.View, p schema.Plan, more ...shadow.Member) *shadow.V
 		members = append(members,
 			shadow.Member{Key: "pid", Value: shadow.Int(int64(v.Status.PID))},
 			shadow.Member{Key: "startedAt", Value: instant(v.Status.StartedAt)},
-			shadow.Member{Key: "addresses", Value: texts(v.Status.Addresses)})
+			shadow.Member{Key: "addresses", Value: shadow.Texts(v.Status.Addresses)})
 	}
 	members = append(members, more...)
 	return mirror(v.Memory.Applied, members...)
@@ -94,17 +94,6 @@ func exitValue(e *reconcile.Exit) *shadow.Value {
 		members = append(members, shadow.Member{Key: "oom", Value: shadow.Flag(true)})
 	}
 	return shadow.NewObject(members...)
-}
-
-func texts(all []string) *shadow.Value {
-	if len(all) == 0 {
-		return nil
-	}
-	values := make([]*shadow.Value, len(all))
-	for i, s := range all {
-		values[i] = shadow.Text(s)
-	}
-	return shadow.NewArray(values...)
 }
 
 func textOrNone(s string) *shadow.Value {
@@ -204,7 +193,7 @@ func storeValue(s Store) *shadow.Value {
 	}
 	return shadow.NewObject(
 		shadow.Member{Key: "setAside", Value: shadow.Int(int64(s.SetAside))},
-		shadow.Member{Key: "records", Value: texts(s.Records)},
+		shadow.Member{Key: "records", Value: shadow.Texts(s.Records)},
 		shadow.Member{Key: "error", Value: faultValue(s.Error)},
 	)
 }
