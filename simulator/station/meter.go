@@ -139,6 +139,9 @@ func (m *Meter) Model() string {
 	return fmt.Sprintf("%s-%dp", protocol, m.Phases)
 }
 
+// Drift is how much the meter's clock is ahead of the area's.
+func (m *Meter) Drift() time.Duration { return m.drift }
+
 // Truth is what an item of DL/T 645 or DL/T 698.45, by its data identifier or
 // object attribute, is worth at now, in units of its last digit.
 func (m *Meter) Truth(item string, now time.Time) (int64, bool) {
