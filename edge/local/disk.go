@@ -74,18 +74,30 @@ func running(data, name string) (instance.Record, bool) {
 // ErrNotRunning: the application has no instance that runs.
 var ErrNotRunning = errors.New("it does not run")
 
-// Find returns the instance of an application that runs, from disk alone.
+// Find returns the instance of an application that runs, from disk alone: of two the
+// one from which the other is to take over.
 func Find(data, name string) (instance.Dir, instance.Record, error) {
 	base := filepath.Join(data, "run", name)
 	entries, err := os.ReadDir(base)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", instance.Record{}, err
 	}
+	var dir instance.Dir
+	var rec instance.Record
+	former := ""
 	for _, e := range entries {
-		dir := instance.Dir(filepath.Join(base, e.Name()))
-		if rec, err := dir.ReadRecord(); err == nil && dir.Held() && rec.Alive() {
-			return dir, rec, nil
+		d := instance.Dir(filepath.Join(base, e.Name()))
+		r, err := d.ReadRecord()
+		if err != nil || !d.Held() || !r.Alive() || dir != "" && r.Status.Instance != former {
+			continue
+		}
+		dir, rec = d, r
+		if req, err := d.ReadRequest(); err == nil {
+			former = req.Spec.Former
 		}
 	}
-	return "", instance.Record{}, fmt.Errorf("%s: %w", name, ErrNotRunning)
+	if dir == "" {
+		return "", instance.Record{}, fmt.Errorf("%s: %w", name, ErrNotRunning)
+	}
+	return dir, rec, nil
 }

@@ -36,6 +36,10 @@ type Spec struct {
 	Target         string `json:"target,omitempty"`
 	TargetInstance string `json:"targetInstance,omitempty"`
 
+	// Former is the live instance of the name beside which this one is started, to
+	// take over from it; see HandOver. "" = there must be none.
+	Former string `json:"former,omitempty"`
+
 	// Command is the program and its arguments. A program without a slash is
 	// looked up in the workload's PATH, which starts with Root and Root/bin
 	// except in mode container. $(NAME) is replaced by the value of
@@ -112,7 +116,9 @@ const (
 // Live tells whether an instance in this state may have processes.
 func (s State) Live() bool { return s == Starting || s == Running }
 
-// Status is what is known of the latest instance of an application.
+// Status is what is known of the latest instance of an application; of two, one of
+// which was started beside the other, that is the former one while it is live, or
+// while the other one isn't.
 type Status struct {
 	Name      string      `json:"name"`
 	Instance  string      `json:"instance"` // unique to one start
@@ -136,6 +142,9 @@ type Status struct {
 	Addresses []string `json:"addresses,omitempty"` // of its own, with schema.NetworkBridge; IPv4 first
 
 	Error string `json:"error,omitempty"` // Failed: why, for humans
+
+	Claims []string `json:"claims,omitempty"` // of List: what it needs for itself, as Claims names it
+	Next   *Status  `json:"next,omitempty"`   // of List: the instance that was started beside it, whatever became of that
 }
 
 // Runner starts, stops, removes and lists workloads, the same for every mode.
@@ -150,8 +159,8 @@ type Runner interface {
 
 	// Stop sends SIGTERM to the workload's main process and SIGKILL to all its
 	// processes once that has exited or grace is over; 0 kills at once. On
-	// return all are dead and the exit is recorded. Stopping what is not live
-	// returns its status. Unknown names are ErrNotFound. If ctx ends first the
+	// return all are dead and the exit is recorded. Of two instances it ends both.
+	// Stopping what is not live returns its status. Unknown names are ErrNotFound. If ctx ends first the
 	// stop goes on without the caller.
 	Stop(ctx context.Context, name string, grace time.Duration) (Status, error)
 
@@ -166,6 +175,18 @@ type Runner interface {
 	// version of this program is Running with nothing known but that, and says so
 	// in Error; calls for its name are ErrForeign.
 	List(ctx context.Context) ([]Status, error)
+}
+
+// HandOver is what a Runner may do beyond its contract: let one instance take over
+// from another without a gap. Start with Spec.Former begins that; the new instance
+// has a cgroup, a writable layer, addresses and files of its own, and shares the log
+// and the data. Should Former have ended, it is a start like any other. After an
+// error there is nothing but the former instance.
+type HandOver interface {
+	// Dismiss ends one of two instances of a name, as Stop does, and deletes it, so
+	// that the other one is the only one. The former one it ends only while the
+	// other runs: else it is ErrBeside. What isn't there is no error.
+	Dismiss(ctx context.Context, name, instance string, grace time.Duration) error
 }
 
 // Reloader is what a Runner may do beyond its contract: bring changed files into
@@ -190,6 +211,8 @@ var (
 	ErrInvalid = errors.New("invalid workload")
 	// ErrRunning: the name has a live instance.
 	ErrRunning = errors.New("already running")
+	// ErrBeside: one of two instances stands in the way of the other.
+	ErrBeside = errors.New("cannot be beside the instance that runs")
 	// ErrForeign: the name has a live instance of a later version of this program,
 	// which is left alone. It passes with an upgrade, or when the instance ends.
 	ErrForeign = errors.New("held by a later version")

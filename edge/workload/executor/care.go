@@ -40,8 +40,10 @@ func (e *Executor) Roots() ([]string, error) {
 	}
 	var roots []string
 	for _, n := range names {
-		if f, ok := e.find(n.Name()); ok && f.req.Spec.Root != "" {
-			roots = append(roots, f.req.Spec.Root)
+		for _, f := range e.instances(n.Name()) {
+			if f.req.Spec.Root != "" {
+				roots = append(roots, f.req.Spec.Root)
+			}
 		}
 	}
 	return roots, nil

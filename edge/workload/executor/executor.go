@@ -16,7 +16,6 @@ import (
 	"gnomon/edge/workload"
 	"gnomon/edge/workload/cgroup"
 	"gnomon/edge/workload/instance"
-	"gnomon/schema"
 )
 
 // Config of an Executor.
@@ -53,6 +52,7 @@ type Executor struct {
 
 var (
 	_ workload.Runner   = (*Executor)(nil)
+	_ workload.HandOver = (*Executor)(nil)
 	_ workload.Reloader = (*Executor)(nil)
 )
 
@@ -157,9 +157,6 @@ func (e *Executor) run(name string) string { return filepath.Join(e.cfg.Data, "r
 func (e *Executor) group(f found) (cgroup.Group, error) { return cgroup.At(f.req.Cgroup) }
 
 func (e *Executor) cgroupOf(s workload.Spec) string {
-	if s.Mode == schema.ModeAttach {
-		return filepath.Join(e.cfg.Cgroup, s.Target, s.Name)
-	}
 	return filepath.Join(e.cfg.Cgroup, s.Name)
 }
 
@@ -191,37 +188,8 @@ type found struct {
 	dir   instance.Dir
 	req   instance.Request
 	newer int // protocol version of its shim, where that is a later one and lives
-}
-
-// find returns the latest instance of a name. There is more than one only if the
-// node lost power in the middle of a start; the live one is meant, else the last.
-func (e *Executor) find(name string) (found, bool) {
-	entries, err := os.ReadDir(e.run(name))
-	if err != nil {
-		return found{}, false
-	}
-	var best found
-	var when time.Time
-	for _, d := range entries {
-		dir := instance.Dir(filepath.Join(e.run(name), d.Name()))
-		held := dir.Held()
-		if held {
-			if v, newer := dir.Newer(); newer {
-				return found{dir: dir, newer: v}, true
-			}
-		}
-		req, err := dir.ReadRequest()
-		if err != nil {
-			continue // not written to the end: nothing was started
-		}
-		if held {
-			return found{dir: dir, req: req}, true
-		}
-		if info, err := d.Info(); err == nil && info.ModTime().After(when) {
-			best, when = found{dir: dir, req: req}, info.ModTime()
-		}
-	}
-	return best, best.dir != ""
+	live  bool
+	next  *found // the instance that was started beside it
 }
 
 // name is that of the application.
@@ -236,9 +204,22 @@ func (f found) foreign() error {
 		workload.ErrForeign, f.name(), f.newer, instance.Protocol)
 }
 
-// status tells how an instance is. A shim that is gone without having written
-// how its workload ended leaves a loss, which is recorded here for good.
+// status tells how an instance is, and the one beside it.
 func (e *Executor) status(f found) workload.Status {
+	st := e.alone(f)
+	if f.newer == 0 && st.State.Live() {
+		st.Claims = e.claims(f)
+	}
+	if f.next != nil {
+		next := e.alone(*f.next)
+		st.Next = &next
+	}
+	return st
+}
+
+// alone tells how an instance is. A shim that is gone without having written
+// how its workload ended leaves a loss, which is recorded here for good.
+func (e *Executor) alone(f found) workload.Status {
 	if err := f.foreign(); err != nil {
 		return workload.Status{Name: f.name(), Instance: filepath.Base(string(f.dir)), State: workload.Running, Error: err.Error()}
 	}

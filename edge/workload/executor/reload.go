@@ -33,6 +33,7 @@ func (e *Executor) Reload(ctx context.Context, spec workload.Spec) (workload.Sta
 	if spec.TargetInstance == "" {
 		spec.TargetInstance = f.req.Spec.TargetInstance
 	}
+	spec.Former = f.req.Spec.Former
 	if err := onlyFiles(f.req.Spec, spec); err != nil {
 		return st, fmt.Errorf("reload %s: %w", spec.Name, err)
 	}

@@ -28,33 +28,76 @@ func (e *Executor) Start(ctx context.Context, spec workload.Spec) (workload.Stat
 		if err := f.foreign(); err != nil {
 			return st, err
 		}
-		if st.State.Live() {
+		if st.State.Live() && (spec.Former == "" || spec.Former != st.Instance) {
 			return st, fmt.Errorf("%w: %s", workload.ErrRunning, spec.Name)
 		}
 		if err := e.judge(f, st); err != nil {
 			return workload.Status{}, fmt.Errorf("note the version of the former instance of %s: %w", spec.Name, err)
 		}
+		if st.State.Live() {
+			return e.startBeside(ctx, f, spec)
+		}
 	}
+	spec.Former = ""
 	if err := e.clean(ctx, spec.Name); err != nil {
 		return workload.Status{}, fmt.Errorf("clean up after the former instance of %s: %w", spec.Name, err)
 	}
-	f, lock, err := e.prepare(spec)
-	if err != nil {
-		return workload.Status{}, fmt.Errorf("prepare %s: %w", spec.Name, err)
-	}
-	err = e.launch(ctx, f, lock)
-	rec, rerr := f.dir.ReadRecord()
-	if err == nil && (rerr != nil || rec.Status.State == workload.Failed) {
-		err = failure(e.status(f), rec)
-	}
+	f, err := e.begin(ctx, spec, nil)
 	if err != nil {
 		if f.req.Root != "" {
 			err = errors.Join(err, e.versions(spec.Name).giveBack())
 		}
-		return e.status(f), fmt.Errorf("start %s: %w", spec.Name, err)
+		if f.dir == "" {
+			return workload.Status{}, err
+		}
+		return e.status(f), err
 	}
+	return e.started(f), nil
+}
+
+// startBeside starts an instance beside the one that runs. If it can't, there is
+// nothing left of it.
+func (e *Executor) startBeside(ctx context.Context, former found, spec workload.Spec) (workload.Status, error) {
+	if err := e.makeRoom(ctx, former, spec); err != nil {
+		return workload.Status{}, fmt.Errorf("start %s beside %s: %w", spec.Name, former.req.Instance, err)
+	}
+	f, err := e.begin(ctx, spec, &former)
+	if err == nil {
+		return e.started(f), nil
+	}
+	if f.dir == "" {
+		return workload.Status{}, err
+	}
+	st := e.alone(f)
+	return st, errors.Join(err, e.drop(context.WithoutCancel(ctx), f, former))
+}
+
+// started tells of an instance that runs.
+func (e *Executor) started(f found) workload.Status {
 	e.wake.signal()
-	return rec.Status, nil
+	rec, err := f.dir.ReadRecord()
+	if err != nil {
+		return e.alone(f)
+	}
+	return rec.Status
+}
+
+// begin makes an instance and waits until it runs. With an error it returns the
+// instance if it got as far as that.
+func (e *Executor) begin(ctx context.Context, spec workload.Spec, beside *found) (found, error) {
+	f, lock, err := e.prepare(spec, beside)
+	if err != nil {
+		return found{}, fmt.Errorf("prepare %s: %w", spec.Name, err)
+	}
+	err = e.launch(ctx, f, lock)
+	rec, rerr := f.dir.ReadRecord()
+	if err == nil && (rerr != nil || rec.Status.State == workload.Failed) {
+		err = failure(e.alone(f), rec)
+	}
+	if err != nil {
+		err = fmt.Errorf("start %s: %w", spec.Name, err)
+	}
+	return f, err
 }
 
 // failure turns what a shim recorded into an error again.
@@ -78,8 +121,9 @@ func (a again) Error() string { return a.text }
 func (a again) Unwrap() error { return a.cause }
 
 // prepare lays an instance out on disk. It takes the lock before anyone can see
-// the instance: what is not locked counts as dead.
-func (e *Executor) prepare(spec workload.Spec) (found, *os.File, error) {
+// the instance: what is not locked counts as dead. beside is the one that runs
+// meanwhile; nil if none does.
+func (e *Executor) prepare(spec workload.Spec, beside *found) (found, *os.File, error) {
 	var id [6]byte
 	_, _ = rand.Read(id[:])
 	req := instance.Request{
@@ -87,6 +131,9 @@ func (e *Executor) prepare(spec workload.Spec) (found, *os.File, error) {
 		Cgroup: e.cgroupOf(spec), Shims: e.shims,
 		Data:    e.DataPath(spec.Name),
 		LogFile: e.LogPath(spec.Name), LogBytes: e.cfg.LogBytes, LogFiles: e.cfg.LogFiles,
+	}
+	if beside != nil {
+		req.Cgroup += besideMark + req.Instance
 	}
 	// The name comes first: what is made for it List must know of.
 	if err := os.MkdirAll(e.run(spec.Name), 0o711); err != nil {
@@ -102,11 +149,11 @@ func (e *Executor) prepare(spec workload.Spec) (found, *os.File, error) {
 	req.Files = filepath.Join(string(dir), "files")
 	switch spec.Mode {
 	case schema.ModeHost:
-		if err := e.host(&req); err != nil {
+		if err := e.host(&req, beside); err != nil {
 			return found{}, nil, err
 		}
 	case schema.ModeContainer:
-		layer, err := e.layer(spec.Name, spec.Root)
+		layer, err := e.layer(spec, req.Instance, beside)
 		if err != nil {
 			return found{}, nil, err
 		}
@@ -137,10 +184,19 @@ func (e *Executor) prepare(spec workload.Spec) (found, *os.File, error) {
 	return found{dir: dir, req: req}, lock, nil
 }
 
+// besideMark parts the name from the instance in the cgroup of one that was started
+// beside another. No application can be called so.
+const besideMark = "@"
+
 // host makes what a host application has to itself.
-func (e *Executor) host(req *instance.Request) (err error) {
+func (e *Executor) host(req *instance.Request, beside *found) (err error) {
 	s := req.Spec
-	req.Files = filepath.Join(e.app(s.Name), "files")
+	var runs []string
+	if beside == nil { // else those are in use
+		req.Files = filepath.Join(e.app(s.Name), "files")
+	} else if beside.req.Root != "" {
+		runs = append(runs, filepath.Base(beside.req.Root))
+	}
 	if s.User == schema.UserOwn {
 		uid, err := e.owner(s.Name)
 		if err != nil {
@@ -149,7 +205,7 @@ func (e *Executor) host(req *instance.Request) (err error) {
 		req.User = fmt.Sprintf("%d:%d", uid, uid)
 	}
 	if s.Digest != "" && s.Root != "" {
-		req.Root, err = e.versions(s.Name).stage(s.Digest, s.Root)
+		req.Root, err = e.versions(s.Name).stage(s.Digest, s.Root, runs...)
 	}
 	return err
 }
@@ -171,6 +227,7 @@ func (e *Executor) target(req *instance.Request) error {
 		return fmt.Errorf("%w: %s runs as instance %s, not %s", workload.ErrTarget, s.Target, st.Instance, s.TargetInstance)
 	}
 	s.TargetInstance = st.Instance
+	req.Cgroup = filepath.Join(t.req.Cgroup, filepath.Base(req.Cgroup))
 	req.TargetDir, req.TargetPID = string(t.dir), st.PID
 	return nil
 }

@@ -30,11 +30,28 @@ func (e *Executor) Stop(ctx context.Context, name string, grace time.Duration) (
 	if !ok {
 		return workload.Status{}, fmt.Errorf("%w: %s", workload.ErrNotFound, name)
 	}
-	err := e.stop(ctx, f, grace)
+	err := e.stopBoth(ctx, f, grace)
 	if err != nil {
 		err = fmt.Errorf("stop %s: %w", name, err)
+	} else {
+		f.next = nil
 	}
 	return e.status(f), err
+}
+
+// stopBoth stops an instance and the one beside it, side by side, and deletes the
+// latter: how that ended says nothing then.
+func (e *Executor) stopBoth(ctx context.Context, f found, grace time.Duration) error {
+	if f.next == nil {
+		return e.stop(ctx, f, grace)
+	}
+	other := make(chan error, 1)
+	go func() { other <- e.stop(ctx, *f.next, grace) }()
+	err := e.stop(ctx, f, grace)
+	if err = errors.Join(err, <-other); err != nil {
+		return err
+	}
+	return e.drop(ctx, *f.next, f)
 }
 
 func (e *Executor) stop(ctx context.Context, f found, grace time.Duration) error {
@@ -183,7 +200,7 @@ func (e *Executor) Remove(ctx context.Context, name string) error {
 		if grace == 0 {
 			grace = workload.DefaultStopGrace
 		}
-		if err := e.stop(ctx, f, grace); err != nil {
+		if err := e.stopBoth(ctx, f, grace); err != nil {
 			return fmt.Errorf("remove %s: %w", name, err)
 		}
 	}

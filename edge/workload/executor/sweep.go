@@ -127,7 +127,8 @@ func (s *sweep) cgroups(ctx context.Context) error {
 			continue // never made, or another hierarchy has it
 		}
 		for _, d := range entries {
-			if d.IsDir() && schema.ValidName(d.Name()) && !slices.Contains(names, d.Name()) {
+			name, _, _ := strings.Cut(d.Name(), besideMark)
+			if d.IsDir() && schema.ValidName(name) && !slices.Contains(names, d.Name()) {
 				names = append(names, d.Name())
 			}
 		}
@@ -139,13 +140,14 @@ func (s *sweep) cgroups(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-func (s *sweep) cgroup(ctx context.Context, name string) error {
+func (s *sweep) cgroup(ctx context.Context, group string) error {
+	name, _, _ := strings.Cut(group, besideMark)
 	unlock, ok := s.e.tryLock(name)
 	if !ok {
 		return nil
 	}
 	defer unlock()
-	path := filepath.Join(s.e.cfg.Cgroup, name)
+	path := filepath.Join(s.e.cfg.Cgroup, group)
 	if s.e.uses(path) {
 		return nil
 	}
@@ -175,7 +177,7 @@ func (e *Executor) uses(path string) bool {
 		switch {
 		case err == nil && (req.Cgroup == path || strings.HasPrefix(req.Cgroup, path+"/")):
 			return true
-		case err != nil && (dir.Held() || !errors.Is(err, fs.ErrNotExist)) && filepath.Base(filepath.Dir(d)) == filepath.Base(path):
+		case err != nil && (dir.Held() || !errors.Is(err, fs.ErrNotExist)) && strings.HasPrefix(filepath.Base(path)+besideMark, filepath.Base(filepath.Dir(d))+besideMark):
 			return true
 		}
 	}
@@ -266,11 +268,11 @@ func (s *sweep) directory(ctx context.Context, name string) error {
 		dir := instance.Dir(filepath.Join(s.e.run(name), d.Name()))
 		req, err := dir.ReadRequest()
 		switch {
-		case dir == latest.dir, dir.Held():
+		case dir == latest.dir, dir.Held(), latest.next != nil && dir == latest.next.dir:
 			continue
 		case err == nil:
-			// Its cgroup is that of the latest one, too, which may be live.
-			if err := s.e.release(ctx, found{dir: dir, req: req}); err != nil {
+			// Its cgroup may be that of the latest one, too, which may be live.
+			if err := s.e.drop(ctx, found{dir: dir, req: req}, latest); err != nil {
 				return err
 			}
 		case !errors.Is(err, fs.ErrNotExist):

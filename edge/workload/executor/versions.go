@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -57,8 +58,8 @@ func versionKey(digest string) (string, error) {
 }
 
 // stage makes a version of a component's root appear whole, and makes it the
-// current one. It returns where it is.
-func (v versions) stage(digest, root string) (string, error) {
+// current one. It returns where it is. Those that run stay, too.
+func (v versions) stage(digest, root string, runs ...string) (string, error) {
 	key, err := versionKey(digest)
 	if err != nil {
 		return "", err
@@ -92,7 +93,7 @@ func (v versions) stage(digest, root string) (string, error) {
 	if err := v.point(current, key); err != nil {
 		return "", err
 	}
-	return at, errors.Join(failpoint.Hit(failpoint.VersionSwitched), v.prune())
+	return at, errors.Join(failpoint.Hit(failpoint.VersionSwitched), v.prune(runs...))
 }
 
 // point makes a link lead to a version, at once or not at all.
@@ -122,15 +123,15 @@ func (v versions) target(link string) string {
 	return filepath.Base(to)
 }
 
-// prune deletes the versions that no link leads to.
-func (v versions) prune() error {
+// prune deletes the versions that no link leads to, but for those that run.
+func (v versions) prune(runs ...string) error {
 	entries, err := os.ReadDir(v.dir())
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, d := range entries {
-		if d.Name() != v.target(current) && d.Name() != v.target(good) {
+		if d.Name() != v.target(current) && d.Name() != v.target(good) && !slices.Contains(runs, d.Name()) {
 			errs = append(errs, os.RemoveAll(v.of(d.Name())))
 		}
 	}

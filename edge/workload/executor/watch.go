@@ -40,6 +40,9 @@ func (e *Executor) Run(ctx context.Context) error {
 			reap(watched[dir].pid)
 			delete(watched, dir)
 			ended[dir] = true
+			if err := e.tidy(ctx, filepath.Base(filepath.Dir(dir))); err != nil && ctx.Err() == nil {
+				e.cfg.Log.Error("a former instance cannot be cleared away", "dir", dir, "error", err)
+			}
 		}
 		if len(gone) > 0 {
 			e.changed()
@@ -64,18 +67,16 @@ func (e *Executor) adopt(watched map[string]shim, ended map[string]bool) {
 		return
 	}
 	for _, n := range names {
-		f, ok := e.find(n.Name())
-		if !ok {
-			continue
-		}
-		if _, ok := watched[string(f.dir)]; ok || ended[string(f.dir)] {
-			continue
-		}
-		if pidfd, pid, ok := f.dir.Shim(); ok {
-			watched[string(f.dir)] = shim{pidfd, pid}
-		} else if !f.dir.Held() {
-			ended[string(f.dir)] = true
-			e.changed()
+		for _, f := range e.instances(n.Name()) {
+			if _, ok := watched[string(f.dir)]; ok || ended[string(f.dir)] {
+				continue
+			}
+			if pidfd, pid, ok := f.dir.Shim(); ok {
+				watched[string(f.dir)] = shim{pidfd, pid}
+			} else if !f.dir.Held() {
+				ended[string(f.dir)] = true
+				e.changed()
+			}
 		}
 	}
 }

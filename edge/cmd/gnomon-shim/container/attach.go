@@ -44,7 +44,9 @@ func Attach(j launch.Job) (s launch.Started, err error) {
 	grafts := []graft{}
 	if r.Spec.Root != "" {
 		w.Root = Opt(r.Spec.Name)
-		grafts = append(grafts, graft{from: r.Spec.Root, to: w.Root, dir: true, readonly: true, sole: true})
+		// Beside another instance there is one already, of the same component, and each takes away one.
+		sole := r.Spec.Former == ""
+		grafts = append(grafts, graft{from: r.Spec.Root, to: w.Root, dir: true, readonly: true, sole: sole})
 	}
 	for _, f := range files {
 		grafts = append(grafts, graft{from: f.Source, to: f.Path, dir: f.Dir, readonly: f.ReadOnly})

@@ -32,6 +32,9 @@ type netting struct {
 func prepareNetwork(j launch.Job) (*netting, error) {
 	r := j.Request
 	n := &netting{own: r.Bridge != nil, ports: r.Spec.Ports, dir: j.Dir.Network()}
+	if !n.own && r.Spec.Former != "" {
+		n.ports = nil // the instance beside which it starts has them open, and shares them
+	}
 	if !n.own && r.Spec.DNS == nil {
 		return n, n.look()
 	}

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -38,13 +39,33 @@ static void out_name(char *to, int i)
 		snprintf(to, PATH_MAX, "%s.%d", out.path, i);
 }
 
+// out_follow makes sure that what is written goes to the end of the current file:
+// while one instance takes over from another, both write to the log. It tells
+// whether the file is still the same.
+static int out_follow(void)
+{
+	struct stat ours, now;
+	if (out.fd < 0 || fstat(out.fd, &ours) != 0)
+		return 1;
+	out.size = ours.st_size;
+	if (lstat(out.path, &now) == 0 && now.st_ino == ours.st_ino && now.st_dev == ours.st_dev)
+		return 1;
+	close(out.fd);
+	out_open();
+	return 0;
+}
+
 // out_rotate renames the files one further; the oldest falls off. Where renaming
-// is impossible the bound is kept rather than the text.
+// is impossible the bound is kept rather than the text. Of two writers one does it.
 static void out_rotate(void)
 {
 	static char from[PATH_MAX], to[PATH_MAX];
-	if (out.fd >= 0)
+	if (out.fd >= 0) {
+		(void)flock(out.fd, LOCK_EX);
+		if (!out_follow())
+			return;
 		close(out.fd);
+	}
 	for (int i = out.files - 1; i >= 1; i--) {
 		out_name(from, i - 1);
 		out_name(to, i);
@@ -60,6 +81,7 @@ static void out_rotate(void)
 // out_write never fails: what cannot be written is dropped.
 static void out_write(const char *b, long n)
 {
+	(void)out_follow();
 	while (n > 0) {
 		if (out.size >= out.limit || (out.size > 0 && out.size + n > out.limit))
 			out_rotate();

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 // Log is an io.Writer onto a bounded set of files. It is not safe for
-// concurrent use.
+// concurrent use, but another process may write to the same files.
 type Log struct {
 	path  string
 	limit int64 // bytes of one file
@@ -47,6 +49,7 @@ func (l *Log) open() error {
 // fresh file, in pieces if it is larger than a file may be.
 func (l *Log) Write(b []byte) (int, error) {
 	n := len(b)
+	l.follow()
 	for len(b) > 0 {
 		if l.size >= l.limit || l.size > 0 && l.size+int64(len(b)) > l.limit {
 			l.rotate()
@@ -62,9 +65,35 @@ func (l *Log) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// rotate renames the files one further; the oldest falls off.
+// follow makes sure that what is written goes to the end of the current file: while
+// one instance takes over from another, both write to the log.
+func (l *Log) follow() {
+	if l.file == nil {
+		return
+	}
+	ours, err := l.file.Stat()
+	if err != nil {
+		return
+	}
+	l.size = ours.Size()
+	if now, err := os.Lstat(l.path); err == nil && os.SameFile(ours, now) {
+		return
+	}
+	l.file.Close()
+	if l.file = nil; l.open() != nil {
+		l.size = 0
+	}
+}
+
+// rotate renames the files one further; the oldest falls off. Of two writers one
+// does it.
 func (l *Log) rotate() {
 	if l.file != nil {
+		_ = unix.Flock(int(l.file.Fd()), unix.LOCK_EX)
+		was := l.file
+		if l.follow(); l.file != was { // which has given up the lock, too
+			return
+		}
 		l.file.Close()
 		l.file = nil
 	}

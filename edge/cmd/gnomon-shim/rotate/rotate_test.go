@@ -83,3 +83,34 @@ func TestLog_DropsWhatCannotBeWritten(t *testing.T) {
 		t.Errorf("%q %v", b, err)
 	}
 }
+
+// While one instance takes over from another both write, and what one of them
+// writes after the other comes after it.
+func TestLog_OfTwoWriters(t *testing.T) {
+	dir := t.TempDir()
+	rapid.Check(t, func(r *rapid.T) {
+		path := filepath.Join(dir, "log")
+		for _, suffix := range []string{"", ".1", ".2", ".3"} {
+			_ = os.Remove(path + suffix)
+		}
+		const limit, files = 64, 3
+		var logs [2]*Log
+		for i := range logs {
+			l, err := Open(path, limit, files)
+			if err != nil {
+				r.Fatal(err)
+			}
+			defer l.Close()
+			logs[i] = l
+		}
+		var all []byte
+		for _, piece := range rapid.SliceOfN(rapid.SliceOfN(rapid.Byte(), 1, 100), 0, 20).Draw(r, "pieces") {
+			_, _ = logs[int(piece[0])%2].Write(piece)
+			all = append(all, piece...)
+		}
+		size, text := total(r, path)
+		if size > limit*files || !bytes.HasSuffix(all, text) || len(all) > limit*files && len(text) < limit {
+			r.Fatalf("%d bytes kept of %d", size, len(all))
+		}
+	})
+}
