@@ -99,6 +99,9 @@ func digitsOf(address string) string { return fmt.Sprint(len(address)) }
 
 func (p *Policy) loadOf(m Meter) load {
 	items := p.ItemsOf(m)
+	if p.Collect == CollectFreeze {
+		return p.loadFreeze(m, items)
+	}
 	switch p.Source.Kind.Protocol() {
 	case Modbus:
 		return p.Source.loadModbus(items)
@@ -108,6 +111,29 @@ func (p *Policy) loadOf(m Meter) load {
 		return p.Source.load698(items, len(m.Address)/2)
 	}
 	return p.Source.loadQ376(items, m.Protocol)
+}
+
+// loadFreeze is loadOf where meters are asked what they froze.
+func (p *Policy) loadFreeze(m Meter, items []Item) load {
+	protocol := p.Source.Kind.Protocol()
+	if protocol == DLT698 {
+		return p.loadFreeze698(items, len(m.Address)/2)
+	}
+	if m.Protocol == DLT698 {
+		return p.Source.carry(p.loadFreeze698(items, address376), m.Protocol)
+	}
+	record, frozen := p.loadFreeze645(items)
+	if protocol == Q376 {
+		record, frozen = p.Source.carry(record, m.Protocol), p.Source.carry(frozen, m.Protocol)
+	}
+	record.add(frozen)
+	return record
+}
+
+// Share is how much of its line a policy takes at the pace of the fastest
+// meters: the time it needs for a slot, of the period.
+func (p *Policy) Share() float64 {
+	return float64(p.BusTime(p.Source.Kind.Fastest()).Slot) / float64(p.Period.D())
 }
 
 // admit refuses a policy that its line has no time for.

@@ -200,17 +200,21 @@ func size698(oad uint32) int {
 	return 5
 }
 
-// loadQ376 puts what a meter is asked into frames of the CCO.
+// address376 is how many bytes a meter's address has behind a CCO.
+const address376 = 6
+
+// loadQ376 is what a meter is asked through a CCO.
 func (s *Source) loadQ376(items []Item, protocol Protocol) load {
-	const (
-		down, up = 15 + 12 + 4, 15 + 12 + 3 // of F1H-F1 besides the meter's frames
-		address  = 6
-	)
-	var l load
 	if protocol == DLT698 {
-		l = s.load698(items, address)
-	} else {
-		l = s.load645(items)
+		return s.carry(s.load698(items, address376), protocol)
+	}
+	return s.carry(s.load645(items), protocol)
+}
+
+// carry puts what a meter is asked into frames of the CCO.
+func (s *Source) carry(l load, protocol Protocol) load {
+	const down, up = 15 + 12 + 4, 15 + 12 + 3 // of F1H-F1 besides the meter's frames
+	if protocol != DLT698 {
 		l.requests = (l.frames + s.FramesPerRead - 1) / s.FramesPerRead
 	}
 	l.down += l.requests * down

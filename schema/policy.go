@@ -9,9 +9,30 @@ type Policy struct {
 	Meters   []Meter  `json:"meters"`
 	Items    []Item   `json:"items"`  // read from every meter, besides those of its model
 	Period   Duration `json:"period"` // 100ms to 24h; default 15m
-	Align    Duration `json:"align"`  // offset of the slots from the whole period, counted from 1970; default 0
+	Align    Duration `json:"align"`  // offset of the slots from the whole period, counted from 1970 by the clock of zone; default 0
+	Zone     string   `json:"zone"`   // of the meters' clocks and of times of day, from UTC, such as +08:00; default +00:00
 	Windows  []Window `json:"windows"`
 	Report   Report   `json:"report"`
+
+	Collect     string    `json:"collect"`     // current (default): what meters measure when they are asked; freeze: what they froze at the slot
+	Delay       Duration  `json:"delay"`       // after a slot, until it is read; default 0, 1m for freeze
+	SilentShare int       `json:"silentShare"` // percent of the period that meters may take which kept silent the last time; default 25
+	Backfill    *Backfill `json:"backfill"`    // nil: what was missed isn't read later
+	Keep        int       `json:"keep"`        // days that readings are kept on the node; default 7, or those of backfill
+}
+
+// What a policy collects.
+const (
+	CollectCurrent = "current"
+	CollectFreeze  = "freeze"
+)
+
+// Backfill says when what is missing is read from what meters keep: freezes of
+// DL/T 698.45, load records and daily freezes of DL/T 645.
+type Backfill struct {
+	At               []string `json:"at"`               // "+5m": so long after each slot; "00:30": at that time of day
+	Days             int      `json:"days"`             // how far back; default 3
+	MaxPointsPerRead int      `json:"maxPointsPerRead"` // times of one meter in one read; default 20
 }
 
 // SourceKind is a protocol on a medium.
@@ -111,14 +132,17 @@ type Item struct {
 	Unit     string  `json:"unit"`     // such as V, A, kW, kWh, Hz; informative
 }
 
-// Window is a part of the day in which the policy polls, "HH:MM-HH:MM" in UTC;
-// one that ends before it starts goes over midnight. No windows = always.
+// Window is a part of the day in which the policy polls, "HH:MM-HH:MM" by the
+// clock of zone; one that ends before it starts goes over midnight. No windows =
+// always.
 type Window string
 
 // Report says what of the readings goes upward.
 type Report struct {
-	Every    Duration `json:"every"`    // at most one report per this time; default the period, at least 1s
+	Every    Duration `json:"every"`    // at most one report in the shadow per this time; default the period, at least 1s
 	OnChange bool     `json:"onChange"` // leave out values equal to those last reported
+	Batch    int      `json:"batch"`    // rows of readings in one message; default 200
+	MaxDelay Duration `json:"maxDelay"` // that a row waits for others to travel with; default 1m
 }
 
 // Limits of a policy document, beyond those of every shadow.
@@ -127,14 +151,27 @@ const (
 	MaxItems         = 500
 	MaxWindows       = 16
 	MaxRegistersHole = 120
+	MaxBackfillTimes = 16
+	MaxBackfillDays  = 31
+	MaxPointsPerRead = 99
+	MaxBackfillSlots = 10_000
+	MaxKeepDays      = 366
 )
 
 // IsEnabled tells whether the policy polls at all.
 func (p *Policy) IsEnabled() bool { return p.Enabled == nil || *p.Enabled }
 
 // ItemsOf returns all items of a meter: those of its model, then the policy's.
-// Of a CCO's meters, an item is read from those whose protocol it is of.
+// Of a CCO's meters, an item is read from those whose protocol it is of; of
+// freezes, those that meters keep.
 func (p *Policy) ItemsOf(m Meter) []Item {
+	if p.Collect == CollectFreeze {
+		return p.KeptOf(m)
+	}
+	return p.allOf(m)
+}
+
+func (p *Policy) allOf(m Meter) []Item {
 	own := p.Items
 	if p.Source.Kind.Protocol() == Q376 {
 		own = itemsFor(m.Protocol, own)

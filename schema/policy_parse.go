@@ -33,7 +33,7 @@ func ParsePolicy(desired []byte) (*Policy, error) {
 func (p *Policy) defaults() {
 	setDefault(&p.Priority, 5)
 	setDefault(&p.Period, Duration(15*time.Minute))
-	setDefault(&p.Report.Every, max(p.Period, Duration(time.Second)))
+	p.collectDefaults()
 	s := &p.Source
 	if s.Kind.Protocol() == Q376 {
 		p.q376Defaults()
@@ -97,8 +97,8 @@ func (p *Policy) validate(c *check) {
 	within(c, "priority", p.Priority, 1, 9)
 	within(c, "period", p.Period, Duration(100*time.Millisecond), Duration(24*time.Hour))
 	within(c, "align", p.Align, 0, p.Period)
-	within(c, "report.every", p.Report.Every, Duration(time.Second), Duration(24*time.Hour))
 	p.Source.validate(c)
+	p.validateCollect(c)
 	p.validateMeters(c)
 	if len(p.Items) > MaxItems {
 		c.add("items", "too many items", len(p.Items), MaxItems)
@@ -167,7 +167,8 @@ func (p *Policy) validateAddress(c *check, at string, m Meter) {
 // validateItemNames makes sure that each value of a meter has a name of its own.
 func (p *Policy) validateItemNames(c *check, at string, m Meter) {
 	items := p.ItemsOf(m)
-	c.need(len(items) > 0, at, "has nothing to read: give it a model, or the policy items", m.ID)
+	c.need(len(items) > 0 || p.Collect == CollectFreeze, at, "has nothing to read: give it a model, or the policy items", m.ID)
+	c.need(len(items) > 0 || p.Collect != CollectFreeze, at, "has nothing to read that meters of its protocol freeze", m.ID)
 	seen := map[string]bool{}
 	for _, it := range items {
 		c.need(!seen[it.Name], at, "has two items of one name", it.Name)
