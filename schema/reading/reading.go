@@ -48,7 +48,8 @@ type Row struct {
 	Values  []Value // as many as the batch has Items, in their order
 }
 
-// Batch is what a node reports of one policy in one message.
+// Batch is what a node reports of one policy in one message. Its rows are in
+// order of time, then of meter (Sort), each once.
 type Batch struct {
 	ID      uint64 // the node's own, rising; comes back in the answer
 	Policy  string // without collect:
@@ -59,7 +60,8 @@ type Batch struct {
 
 // Limits of a batch.
 const (
-	MaxRows  = 4096
-	MaxItems = 500
-	MaxBytes = 64 << 10 // encoded
+	MaxRows   = 4096
+	MaxItems  = 500
+	MaxValues = 64 << 10 // rows times items
+	MaxBytes  = 64 << 10 // encoded
 )
