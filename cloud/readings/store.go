@@ -1,0 +1,100 @@
+package readings
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"gnomon/schema/reading"
+)
+
+var (
+	// ErrNoStore: this cloud keeps no readings, it hands them on.
+	ErrNoStore = errors.New("this replica keeps no readings: it hands them to its sink (--readings-dir), where they are to be looked for; " +
+		"a cloud with a directory of its own (--data, without --store) answers questions about readings")
+	// ErrClosed: the store is closed or its Run has ended.
+	ErrClosed = errors.New("store of readings is closed")
+	// ErrBroken: an earlier commit failed, so that nothing more is accepted until
+	// the store is opened anew. What was reported done before stands.
+	ErrBroken = errors.New("store of readings is broken by a failed commit")
+)
+
+// Sink takes batches and keeps them on disk, or with somebody who does.
+type Sink interface {
+	// Submit queues what a node told. It blocks while the queue is full, until ctx
+	// ends. done is called exactly once, unless Submit returns an error, in which
+	// case nothing is written and done is never called. done(nil) means durable;
+	// any other error that all of it may be there, or nothing. It runs on the
+	// committer's goroutine and must not block. t isn't changed afterwards.
+	Submit(ctx context.Context, t Told, done func(error)) error
+}
+
+// Told is a batch with who told it, and when.
+type Told struct {
+	Node   string
+	Batch  *reading.Batch
+	Stored time.Time // by the cloud's clock
+}
+
+// Store is a Sink whose readings can be looked up. A value is told by its node,
+// policy, meter, item and time; what is told first stays, but for a missing one,
+// which a good one fills. Methods are safe for concurrent use.
+type Store interface {
+	Sink
+
+	// Scan calls each with the rows of a policy, in order of Position, until it
+	// returns false. A Row is good until each returns.
+	Scan(ctx context.Context, q Scan, each func(*Row) bool) error
+
+	// Policies lists the policies of which there are readings, at most limit, in
+	// order, beginning with from itself.
+	Policies(ctx context.Context, from Policy, limit int) ([]Policy, error)
+
+	// Expire forgets readings of times before one; some may stay, for less than
+	// Piece longer.
+	Expire(ctx context.Context, before time.Time) error
+}
+
+// Policy names a policy of a node.
+type Policy struct{ Node, Name string }
+
+// Piece is what readings are laid out in: those of one policy and one such stretch
+// of time, by 1970 in UTC, lie together, by meter.
+const Piece = 4 * time.Hour
+
+// Position is where a row is among those of its policy: in its piece, by its
+// meter, by its time.
+type Position struct {
+	Meter string
+	At    int64 // milliseconds since 1970
+}
+
+// Scan says which rows of a policy are wanted.
+type Scan struct {
+	Policy
+	Meter    string    // "" = all
+	From, To time.Time // To itself isn't wanted
+	After    *Position // of the last row that is known; nil = from the beginning
+}
+
+// Row is what one meter had at one time.
+type Row struct {
+	Meter  string
+	At     int64    // milliseconds since 1970, which the values are of
+	Items  []string // in order
+	Values []Value  // one for each of Items
+}
+
+// Value is that of one item, with how it came. An absent one has nothing else.
+type Value struct {
+	reading.Value
+	Source  reading.Source
+	Version uint64 // of the policy's shadow when it was read
+	Arrived int64  // when it reached the node, by its clock, in milliseconds since 1970
+	Stored  int64  // when the cloud took it, likewise
+}
+
+// Supersedes tells whether a value told later takes the place of one told earlier.
+func Supersedes(later, earlier reading.State) bool {
+	return earlier == reading.Absent && later != reading.Absent || earlier == reading.Missing && later == reading.Good
+}
