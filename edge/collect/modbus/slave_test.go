@@ -51,8 +51,9 @@ type slave struct {
 	rtu   bool
 	fault func(n int, q question, good []byte) []reply
 
-	mu    sync.Mutex
-	asked []question
+	mu      sync.Mutex
+	asked   []question
+	stretch time.Duration // multiplies how late replies are; 0 = 1
 }
 
 func (s *slave) count() int {
@@ -134,9 +135,10 @@ func (s *slave) serve(rw io.ReadWriter) {
 		if s.fault != nil {
 			replies = s.fault(n, q, replies[0].frame)
 		}
+		stretch := max(s.stretch, 1)
 		s.mu.Unlock()
 		for _, r := range replies {
-			queue <- due{now.Add(r.after), r.frame}
+			queue <- due{now.Add(stretch * r.after), r.frame}
 		}
 	}
 }
