@@ -33,6 +33,7 @@ type Config struct {
 	Resend     time.Duration // until the CCO repeats a request that nobody answered; default 6.5s
 	GiveUp     time.Duration // until it says that the meter can't be read; default 90s
 	Drift      time.Duration // clocks of meters are wrong by this at the most
+	Record     time.Duration // between two records of what meters measure, which they keep for ten days; default 5m
 	Dead       []Outage
 
 	Baud        int           // of the line to the concentrator; 0 = it takes no time
@@ -69,6 +70,7 @@ func (c *Config) defaults() {
 	set(&c.MeterDelay, 250*time.Millisecond)
 	set(&c.Resend, 6500*time.Millisecond)
 	set(&c.GiveUp, 90*time.Second)
+	set(&c.Record, 5*time.Minute)
 	set(&c.Limits, wire.DefaultLimits)
 	set(&c.Boot, time.Second)
 	if c.Now == nil {
@@ -100,6 +102,7 @@ func (c *Config) validate() error {
 		{"meter delay in s", c.MeterDelay.Seconds(), 0, 60},
 		{"resend in s", c.Resend.Seconds(), 0.01, 600},
 		{"give up in s", c.GiveUp.Seconds(), 0.01, 600},
+		{"record in s", c.Record.Seconds(), 60, 86400},
 		{"drift in s", c.Drift.Seconds(), 0, 86400},
 		{"baud", float64(c.Baud), 0, 4_000_000},
 		{"frames in one request", float64(c.Limits.MeterFrames), 1, 255},

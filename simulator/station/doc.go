@@ -8,7 +8,8 @@
 // every hop and every meter frame, that get lost, that come in another order than
 // the requests; denials at the limits of the standard; meters that are dead for
 // a while or whose clock is wrong; a CCO that restarts, and one that misbehaves
-// on demand. What is random follows from a seed. The values of every meter follow
+// on demand. Meters keep records of what they measured: DL/T 645 load records and
+// freezes of DL/T 698.45, also of times in which nobody could reach them. What is random follows from a seed. The values of every meter follow
 // from its number and the time alone, so that a test knows each.
 //
 // The time in the area is an argument, and may run faster than ours; how long

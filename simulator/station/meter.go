@@ -3,6 +3,7 @@ package station
 import (
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	wire645 "gnomon/edge/collect/dlt645/wire"
@@ -20,8 +21,15 @@ type Meter struct {
 	Phase    int // of the mains, that its node is on, 1 to 3
 
 	drift time.Duration
+	every time.Duration      // between two records of what is measured
 	fixed map[quantity]int64 // tests put their own values here
 	luck  *rand.Rand         // whether frames on its way get lost
+
+	mu    sync.Mutex
+	rest  []byte // of a DL/T 645 answer that didn't fit one frame
+	last  []byte // its part that was given last
+	part  int    // and the number of that
+	asked wire645.DI
 }
 
 // quantity is what a meter measures: which one, of what part.

@@ -46,15 +46,24 @@ func (m *Meter) answer645(frame []byte, now time.Time) []byte {
 	case wire.ReadAddress:
 		data = m.Address[:]
 	case wire.Read:
-		di, _, err := wire.DIOf(f.Data())
+		di, asked, err := wire.DIOf(f.Data())
+		var more bool
 		if err == nil {
-			data = m.data645(di, now)
+			data, more = m.part645(m.data645(di, asked, now))
 		}
-		if data == nil {
-			reply.Control, data = f.Control.Refusal(), []byte{noSuchData}
+		reply.Control = goesOn(reply.Control, more)
+	case wire.ReadMore:
+		di, number, err := wire.DIOf(f.Data())
+		var more bool
+		if err == nil {
+			data, more = m.rest645(di, number)
 		}
-	default: // nothing is written, and no answer has a second part
+		reply.Control = goesOn(reply.Control, more)
+	default: // nothing is written
 		reply.Control, data = f.Control.Refusal(), []byte{otherError}
+	}
+	if data == nil {
+		reply.Control, data = f.Control.Refusal(), []byte{noSuchData}
 	}
 	if reply.SetData(data) != nil {
 		return nil
@@ -62,8 +71,16 @@ func (m *Meter) answer645(frame []byte, now time.Time) []byte {
 	return reply.Append(nil, 0)
 }
 
+// goesOn is the control code of an answer, whether or not more follows.
+func goesOn(c wire.Control, more bool) wire.Control {
+	if more {
+		return c.WithMore()
+	}
+	return c
+}
+
 // data645 is an identifier and its value; nil if the meter doesn't have it.
-func (m *Meter) data645(di wire.DI, now time.Time) []byte {
+func (m *Meter) data645(di wire.DI, asked []byte, now time.Time) []byte {
 	t := m.clock(now)
 	out := di.Append(nil)
 	switch {
@@ -73,6 +90,8 @@ func (m *Meter) data645(di wire.DI, now time.Time) []byte {
 		return append(out, bcd(int64(t.Second()), 1)[0], bcd(int64(t.Minute()), 1)[0], bcd(int64(t.Hour()), 1)[0])
 	case di == 0x04000401:
 		return append(out, m.Address[:]...)
+	case di>>24 == 0x06:
+		return m.load645(di, asked, now)
 	case di>>16 == 0x0506:
 		return m.frozen645(out, di, now)
 	case di>>8&0xff == 0xff:

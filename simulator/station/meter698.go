@@ -16,6 +16,7 @@ const (
 	tagInt16     = 0x10
 	tagUint16    = 0x12
 	tagDateTimeS = 0x1c
+	tagInterval  = 0x54
 
 	darUndefined = 0x04
 )
@@ -23,6 +24,7 @@ const (
 const (
 	oadAddress = 0x40010200
 	oadTime    = 0x20210200
+	oadMinute  = 0x50020200
 	oadDay     = 0x50040200
 	oadMonth   = 0x50060200
 )
@@ -154,26 +156,36 @@ func (m *Meter) attribute698(oad uint32, t time.Time) ([]byte, bool) {
 	return binary.BigEndian.AppendUint32([]byte{tag}, uint32(v)), true
 }
 
-// record698 answers for columns of the nth last freeze; nil if it can't be parsed.
+// record698 answers for columns of some records; nil if it can't be parsed.
 func (m *Meter) record698(out, p []byte, now time.Time) []byte {
-	const head = 4 + 1 + 1 + 1 // attribute, choice of rows, how manieth, columns
-	if len(p) < head || p[4] != 9 || p[5] == 0 || len(p) < head+5*int(p[6]) {
+	if len(p) < 4 {
 		return nil
 	}
 	record := binary.BigEndian.Uint32(p)
-	columns := p[6 : head+5*int(p[6])]
+	times, columns, ok := m.rows698(record, p[4:], now)
+	if !ok || len(columns) < 1 || len(columns) < 1+5*int(columns[0]) {
+		return nil
+	}
+	columns = columns[:1+5*int(columns[0])]
 	out = append(append(out, p[:4]...), columns...)
-	if record != oadDay && record != oadMonth {
+	if record != oadMinute && record != oadDay && record != oadMonth {
 		return append(out, 0, darUndefined)
 	}
-	at := m.frozenAt(record == oadMonth, int(p[5]), now)
-	out = append(out, tagArray, 1)
-	for c := columns[1:]; len(c) >= 5; c = c[5:] {
-		data, ok := m.attribute698(binary.BigEndian.Uint32(c[1:]), at)
-		if !ok {
-			data = []byte{0}
+	if len(times) > maxRows698 {
+		times = times[:maxRows698]
+	}
+	out = append(out, tagArray, byte(len(times)))
+	for _, at := range times {
+		for c := columns[1:]; len(c) >= 5; c = c[5:] {
+			data, ok := m.attribute698(binary.BigEndian.Uint32(c[1:]), at)
+			if !ok {
+				data = []byte{0}
+			}
+			out = append(out, data...)
 		}
-		out = append(out, data...)
 	}
 	return out
 }
+
+// maxRows698 is how many records a meter gives in one answer.
+const maxRows698 = 100

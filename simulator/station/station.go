@@ -74,7 +74,7 @@ func newMeter(cfg *Config, n int, dice *rand.Rand) (*Meter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: meter %d: %w", ErrConfig, n, err)
 	}
-	m := &Meter{Number: n, Address: address, Protocol: wire.DLT645, Phases: 1, Hops: 1, Phase: 1 + n%3}
+	m := &Meter{every: cfg.Record, Number: n, Address: address, Protocol: wire.DLT645, Phases: 1, Hops: 1, Phase: 1 + n%3}
 	if share(n, cfg.Share698) {
 		m.Protocol = wire.DLT698
 	}
