@@ -52,7 +52,8 @@ var adapters = map[string][]string{
 	"github.com/cockroachdb/pebble":  {"gnomon/cloud/store/pebble"},
 	"github.com/mochi-mqtt/server":   {"gnomon/cloud/broker", "gnomon/edge/bus", "gnomon/mqttguard", "gnomon/benchmarks/cmd/bench-peer"},
 	"github.com/goburrow/":           {"gnomon/edge/collect/modbus", "gnomon/edge/collect/medium"},
-	"github.com/eclipse/paho.golang": {"gnomon/cloud/external", "gnomon/edge/link", "gnomon/edge/bus/uplink", "gnomon/simulator"},
+	"github.com/gosnmp/":             {"gnomon/edge/collect/snmp"},
+	"github.com/eclipse/paho.golang": {"gnomon/cloud/external", "gnomon/edge/link", "gnomon/edge/bus/uplink", "gnomon/edge/collect/mqtt", "gnomon/simulator"},
 	"github.com/redis/go-redis":      {"gnomon/cloud/store/redis", "gnomon/cloud/fanout/redis", "gnomon/benchmarks/cmd/gnomon-bench"},
 }
 

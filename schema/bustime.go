@@ -73,7 +73,7 @@ func (p *Policy) BusTime(pace Pace) BusTime {
 	lanes := make([]time.Duration, max(min(s.Parallel, len(p.Meters)), 1)) // when each is free again
 	var all load
 	for _, m := range p.Meters {
-		like := Meter{Model: m.Model, Protocol: m.Protocol, Address: digitsOf(m.Address)}
+		like := Meter{Model: m.Model, Protocol: m.Protocol, Address: digitsOf(m.Address), Forbidden: m.Forbidden}
 		l, ok := known[like]
 		if !ok {
 			l = p.loadOf(m)
@@ -104,11 +104,15 @@ func (p *Policy) loadOf(m Meter) load {
 	}
 	switch p.Source.Kind.Protocol() {
 	case Modbus:
-		return p.Source.loadModbus(items)
+		return p.Source.loadModbus(items, m.Forbids())
 	case DLT645:
 		return p.Source.load645(items)
 	case DLT698:
 		return p.Source.load698(items, len(m.Address)/2)
+	case SNMP:
+		return p.Source.loadSNMP(items)
+	case MQTT:
+		return load{} // nobody is asked
 	}
 	return p.Source.loadQ376(items, m.Protocol)
 }

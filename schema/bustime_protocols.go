@@ -8,27 +8,27 @@ import (
 )
 
 // loadModbus counts requests as they are grouped: runs of registers or bits, with
-// holes of up to maxHole.
-func (s *Source) loadModbus(items []Item) (l load) {
+// holes of up to maxHole, that no forbidden register lies in.
+func (s *Source) loadModbus(items []Item, forbidden Ranges) (l load) {
 	const (
 		request, answer         = 8, 5 // bytes of an RTU frame besides data
 		maxRegisters, maxBits   = 125, 2000
 		registerBytes, bitsByte = 2, 8
 	)
-	sorted := slices.Clone(items)
+	sorted := WithFactors(items)
 	slices.SortFunc(sorted, func(a, b Item) int {
-		return cmp.Or(cmp.Compare(a.Function, b.Function), cmp.Compare(a.Address, b.Address), cmp.Compare(a.places(), b.places()))
+		return cmp.Or(cmp.Compare(a.Block, b.Block), cmp.Compare(a.Function, b.Function), cmp.Compare(a.Address, b.Address), cmp.Compare(a.places(), b.places()))
 	})
 	for i := 0; i < len(sorted); {
-		first, function := sorted[i].Address, sorted[i].Function
+		first, function, block := sorted[i].Address, sorted[i].Function, sorted[i].Block
 		end := first + sorted[i].places()
 		most := maxRegisters
 		if function <= 2 {
 			most = maxBits
 		}
-		for i++; i < len(sorted) && sorted[i].Function == function; i++ {
+		for i++; i < len(sorted) && sorted[i].Function == function && sorted[i].Block == block; i++ {
 			last := max(end, sorted[i].Address+sorted[i].places())
-			if sorted[i].Address-end > *s.MaxHole || last-first > most {
+			if sorted[i].Address-end > *s.MaxHole || last-first > most || block == 0 && forbidden.Touch(function, end, sorted[i].Address) {
 				break
 			}
 			end = last
@@ -40,6 +40,15 @@ func (s *Source) loadModbus(items []Item) (l load) {
 		l.add(load{requests: 1, down: request, up: answer + data})
 	}
 	return l
+}
+
+// loadSNMP counts requests for as many values as go into one.
+func (s *Source) loadSNMP(items []Item) load {
+	seen := make(map[string]bool)
+	for _, it := range items {
+		seen[it.OID] = true
+	}
+	return load{requests: (len(seen) + s.MaxOIDs - 1) / max(s.MaxOIDs, 1)}
 }
 
 // places are how many registers or bits an item takes.

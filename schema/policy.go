@@ -1,5 +1,7 @@
 package schema
 
+import "slices"
+
 // Policy is what the desired section of a collect:<name> shadow says, with
 // defaults applied: which items of which meters are read from where, how often.
 type Policy struct {
@@ -13,6 +15,7 @@ type Policy struct {
 	Zone     string   `json:"zone"`   // of the meters' clocks and of times of day, from UTC, such as +08:00; default +00:00
 	Windows  []Window `json:"windows"`
 	Report   Report   `json:"report"`
+	Writes   []Write  `json:"writes"` // of Modbus: what may be written, when somebody asks for it; default nothing
 
 	Collect     string    `json:"collect"`     // current (default): what meters measure when they are asked; freeze: what they froze at the slot
 	Delay       Duration  `json:"delay"`       // after a slot, until it is read; default 0, 1m for freeze
@@ -49,6 +52,8 @@ const (
 	SourceDLT698TCP     SourceKind = "dlt698-tcp"     // the same over TCP, or through a serial server
 	SourceQ376          SourceKind = "q376"           // meters of a station area through its CCO (Q/GDW 10376.2) on a serial line
 	SourceQ376TCP       SourceKind = "q376-tcp"       // the same over TCP, or through a serial server
+	SourceSNMP          SourceKind = "snmp"           // devices with an SNMP agent, each at an address of its own
+	SourceMQTT          SourceKind = "mqtt"           // what devices publish on an MQTT 5 broker
 )
 
 // Protocol is what is spoken with meters, whatever the medium. It decides which
@@ -61,6 +66,8 @@ const (
 	DLT645 Protocol = "dlt645"
 	DLT698 Protocol = "dlt698"
 	Q376   Protocol = "q376" // with a CCO, which carries DL/T 645 and 698.45 to meters
+	SNMP   Protocol = "snmp"
+	MQTT   Protocol = "mqtt"
 )
 
 // sourceKinds says of every kind what is spoken, and whether on a serial line.
@@ -72,6 +79,7 @@ var sourceKinds = map[SourceKind]struct {
 	SourceDLT645: {DLT645, true}, SourceDLT645TCP: {DLT645, false},
 	SourceDLT698: {DLT698, true}, SourceDLT698TCP: {DLT698, false},
 	SourceQ376: {Q376, true}, SourceQ376TCP: {Q376, false},
+	SourceSNMP: {SNMP, false}, SourceMQTT: {MQTT, false},
 }
 
 // Protocol returns what is spoken through a source of the kind; "" for an
@@ -82,7 +90,7 @@ func (k SourceKind) Protocol() Protocol { return sourceKinds[k].protocol }
 // port share it.
 type Source struct {
 	Kind    SourceKind `json:"kind"`
-	Address string     `json:"address"` // host:port of the TCP kinds
+	Address string     `json:"address"` // host:port of the TCP kinds, and of mqtt's broker
 	Port    string     `json:"port"`    // serial device of modbus-rtu, dlt645, dlt698 and q376, such as /dev/ttyS1
 	Baud    int        `json:"baud"`    // default 9600; 2400 for dlt645
 	Data    int        `json:"data"`    // data bits, 7 or 8; default 8
@@ -93,27 +101,36 @@ type Source struct {
 	Tries   int        `json:"tries"`   // per request within one cycle; default 2
 	MaxHole *int       `json:"maxHole"` // of Modbus: unused registers read over to join two fields; default 16
 
+	Functions Functions `json:"functions"` // of Modbus: what may be sent; default 1, 2, 3 and 4, which read; 5, 6 and 16 write
+
 	Preamble *int `json:"preamble"` // of DL/T 645 and 698.45: FE bytes before a request, 0 to 4; default 4
 	MaxFrame int  `json:"maxFrame"` // of DL/T 698.45: bytes that meters take and send in one frame; default 512
 
-	Parallel      int    `json:"parallel"`      // of q376: meters that the CCO reads at once; default 5
+	Parallel      int    `json:"parallel"`      // of q376: meters that the CCO reads at once; default 5. Of snmp: agents that are asked at once; default 8
 	FramesPerRead int    `json:"framesPerRead"` // of q376: DL/T 645 frames in one request; default 13
 	Archive       string `json:"archive"`       // of q376: sync (default) makes the CCO's archive what policies name, add deletes nothing from it
+
+	Credentials string   `json:"credentials"` // of snmp and mqtt: the name of a file on the node that says who we are; "" = none
+	Version     string   `json:"version"`     // of snmp: 1, 2c (default) or 3
+	MaxOIDs     int      `json:"maxOids"`     // of snmp: values asked for in one request; default 20
+	MaxAge      Duration `json:"maxAge"`      // of mqtt: an older value counts as missing; default three periods, at least 1m
 }
 
 // Meter is one device on the source.
 type Meter struct {
 	ID      string `json:"id"`      // unique within the policy
 	Unit    int    `json:"unit"`    // Modbus unit, 1 to 247 (0 to 255 on TCP); default 1
-	Address string `json:"address"` // of DL/T 645: the 12 digits of the meter; of DL/T 698.45: 2 to 32, those that any may be as A
+	Address string `json:"address"` // of DL/T 645: the 12 digits of the meter; of DL/T 698.45: 2 to 32, those that any may be as A; of snmp: host or host:port; of mqtt: what {address} in topics stands for
 	Model   string `json:"model"`   // device model naming its items; "" = only the policy's items
 
 	Protocol Protocol `json:"protocol"` // of q376: dlt645 or dlt698; default that of the model, else dlt645
+
+	Forbidden Ranges `json:"forbidden"` // of Modbus: registers that no request may touch, besides those of its model
 }
 
 // Item is one value of a meter. Modbus finds it by function and address, DL/T 645
 // by its data identifier, DL/T 698.45 by its object attribute, which a record may
-// hold.
+// hold, SNMP by its object identifier, MQTT by topic and path.
 type Item struct {
 	Name     string  `json:"name"`     // unique within a meter
 	Function int     `json:"function"` // 1 coils, 2 discrete inputs, 3 holding registers, 4 input registers; default 3
@@ -130,6 +147,14 @@ type Item struct {
 	Scaler   string  `json:"scaler"`   // object attribute of its Scaler_Unit, whose power of ten multiplies the value too; "" = none
 	Scale    float64 `json:"scale"`    // multiplies the raw value; default 1
 	Unit     string  `json:"unit"`     // such as V, A, kW, kWh, Hz; informative
+
+	ScaleFrom Factors `json:"scaleFrom"` // of Modbus: registers whose values multiply it too, two at most
+	Block     int     `json:"block"`     // of Modbus: the SunSpec model whose first register addresses count from; 0 = none
+	None      string  `json:"none"`      // of Modbus, SNMP and MQTT: the number, before it is scaled, that says there is no value, such as -32768
+
+	OID   string `json:"oid"`   // of SNMP: the object's instance, such as 1.3.6.1.2.1.1.3.0
+	Topic string `json:"topic"` // of MQTT: without wildcards; {address} stands for the meter's
+	Path  string `json:"path"`  // of MQTT: where in the payload's JSON, such as energy.total; "" = the payload itself
 }
 
 // Window is a part of the day in which the policy polls, "HH:MM-HH:MM" by the
@@ -183,7 +208,23 @@ func (p *Policy) allOf(m Meter) []Item {
 	if len(own) == 0 {
 		return model.Items
 	}
-	return append(append([]Item{}, model.Items...), own...)
+	return overridden(model.Items, own)
+}
+
+// overridden are the items of a model with those of a policy: one of the same
+// name takes the place of the model's.
+func overridden(model, own []Item) []Item {
+	all := append(make([]Item, 0, len(model)+len(own)), model...)
+	replaced := make([]bool, len(model))
+	for _, it := range own {
+		at := slices.IndexFunc(model, func(m Item) bool { return m.Name == it.Name })
+		if at < 0 || replaced[at] { // a second one is refused
+			all = append(all, it)
+			continue
+		}
+		all[at], replaced[at] = it, true
+	}
+	return all
 }
 
 // Registers returns how many 16-bit registers a type takes; 0 for an unknown

@@ -63,7 +63,7 @@ func TestParsePolicy_DLT645Refuses(t *testing.T) {
 		{"identifier for Modbus", policy(`"kind":"modbus-tcp","address":"h:502"`, `"unit":1`, item), "items[0]", "are for DL/T 645"},
 		{"address for Modbus", policy(`"kind":"modbus-tcp","address":"h:502"`, meter, `"address":1`), "meters[0].address", "use unit"},
 		{"preamble for Modbus", policy(`"kind":"modbus-tcp","address":"h:502","preamble":1`, `"unit":1`, `"address":1`), "source.preamble", "for DL/T 645"},
-		{"kind", policy(`"kind":"dlt645-udp"`, meter, item), "source.kind", "dlt645, dlt645-tcp, dlt698, dlt698-tcp, modbus-rtu, modbus-rtu-tcp, modbus-tcp, q376 or q376-tcp"},
+		{"kind", policy(`"kind":"dlt645-udp"`, meter, item), "source.kind", "dlt645, dlt645-tcp, dlt698, dlt698-tcp, modbus-rtu, modbus-rtu-tcp, modbus-tcp, mqtt, q376, q376-tcp or snmp"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -50,6 +50,10 @@ func (p *Policy) defaults() {
 		s.dlt698Defaults()
 	case Q376:
 		parity = "E"
+	case SNMP:
+		s.snmpDefaults()
+	case MQTT:
+		setDefault(&s.MaxAge, max(3*p.Period, Duration(time.Minute)))
 	default:
 		s.modbusDefaults()
 		for i := range p.Meters {
@@ -65,6 +69,9 @@ func (p *Policy) defaults() {
 	for i := range p.Items {
 		p.Items[i].defaults(protocol)
 	}
+	for i := range p.Writes {
+		p.Writes[i].defaults()
+	}
 }
 
 func (s *Source) modbusDefaults() {
@@ -72,12 +79,13 @@ func (s *Source) modbusDefaults() {
 		hole := 16
 		s.MaxHole = &hole
 	}
+	setDefault(&s.Functions, ReadingFunctions)
 }
 
 func (it *Item) defaults(p Protocol) {
 	setDefault(&it.Scale, 1)
 	switch p {
-	case DLT645:
+	case DLT645, SNMP, MQTT:
 		return
 	case DLT698, Q376:
 		if it.Record != "" {
@@ -113,6 +121,7 @@ func (p *Policy) validate(c *check) {
 		_, _, err := w.Bounds()
 		c.need(err == nil, index("windows", i), "must be HH:MM-HH:MM", w)
 	}
+	p.validateModbus(c)
 }
 
 func (p *Policy) validateMeters(c *check) {
@@ -149,6 +158,12 @@ func (p *Policy) validateAddress(c *check, at string, m Meter) {
 	}
 	c.need(m.Protocol == "", at+".protocol", "is for q376", m.Protocol)
 	switch p.Source.Kind.Protocol() {
+	case SNMP:
+		m.validateSNMP(c, at)
+		return
+	case MQTT:
+		m.validateMQTT(c, at, p)
+		return
 	case DLT645:
 		m.validateDLT645(c, at)
 		return
@@ -181,6 +196,9 @@ func (s *Source) validate(c *check) {
 	switch {
 	case !known:
 		c.add("source.kind", "must be "+kindNames(), s.Kind, nil)
+	case kind.protocol == SNMP:
+		c.need(s.Address == "", "source.address", "is not for snmp: each meter has an address of its own", s.Address)
+		c.need(s.Port == "", "source.port", "is for serial lines; give meters addresses", s.Port)
 	case !kind.serial:
 		_, port, err := net.SplitHostPort(s.Address)
 		n, perr := strconv.Atoi(port)
@@ -194,6 +212,7 @@ func (s *Source) validate(c *check) {
 		within(c, "source.stop", s.Stop, 1, 2)
 		c.need(s.Parity == "N" || s.Parity == "E" || s.Parity == "O", "source.parity", "must be N, E or O", s.Parity)
 	}
+	s.validateAgents(c, kind.protocol)
 	if kind.protocol == Q376 {
 		s.validateQ376(c)
 		return
@@ -209,6 +228,10 @@ func (s *Source) validate(c *check) {
 		return
 	case DLT698:
 		s.validateDLT698(c)
+		return
+	case SNMP, MQTT:
+		c.need(s.MaxHole == nil, "source.maxHole", "is for Modbus", nil)
+		c.need(s.Preamble == nil, "source.preamble", "is for DL/T 645 and 698.45", nil)
 		return
 	}
 	within(c, "source.maxHole", *s.MaxHole, 0, MaxRegistersHole)
@@ -228,30 +251,21 @@ func kindNames() string {
 func (it *Item) validate(c *check, at string, p Protocol) {
 	c.need(validID(it.Name), at+".name", "must be 1 to 64 of letters, digits and ._-", it.Name)
 	c.need(!math.IsInf(it.Scale, 0) && !math.IsNaN(it.Scale), at+".scale", "must be a finite number", nil)
+	it.onlyFor(c, at, p)
 	if p == DLT698 || p == Q376 && it.OAD != "" {
 		it.validateDLT698(c, at)
 		return
 	}
 	it.needsNoDLT698(c, at)
+	if p == SNMP || p == MQTT {
+		it.validateNamed(c, at, p)
+		return
+	}
 	if p == DLT645 || p == Q376 {
 		it.validateDLT645(c, at)
 		return
 	}
 	it.validateModbus(c, at)
-}
-
-func (it *Item) validateModbus(c *check, at string) {
-	c.need(it.DI == "" && it.Format == "" && it.Offset == 0 && !it.Signed, at, "di, offset, format and signed are for DL/T 645", nil)
-	within(c, at+".function", it.Function, 1, 4)
-	size := Registers(it.Type)
-	c.need(size > 0, at+".type", "must be bool, uint16, int16, uint32, int32, uint64, int64, float32 or float64", it.Type)
-	c.need(it.Function > 2 || it.Type == "bool", at+".type", "functions 1 and 2 read single bits: must be bool", it.Type)
-	within(c, at+".address", it.Address, 0, 65536-max(size, 1))
-	switch it.Order {
-	case "ABCD", "DCBA", "BADC", "CDAB":
-	default:
-		c.add(at+".order", "must be ABCD, DCBA, BADC or CDAB", it.Order, nil)
-	}
 }
 
 func validID(s string) bool {

@@ -49,7 +49,7 @@ func (s *Source) validateQ376(c *check) {
 
 // needsNoQ376 refuses what is only for CCOs.
 func (s *Source) needsNoQ376(c *check) {
-	c.need(s.Parallel == 0, "source.parallel", "is for q376", s.Parallel)
+	c.need(s.Parallel == 0 || s.Kind == SourceSNMP, "source.parallel", "is for q376 and snmp", s.Parallel)
 	c.need(s.FramesPerRead == 0, "source.framesPerRead", "is for q376", s.FramesPerRead)
 	c.need(s.Archive == "", "source.archive", "is for q376", s.Archive)
 }

@@ -36,7 +36,7 @@ func TestParsePolicy_Refuses(t *testing.T) {
 		{"unknown model", `{` + tcp + `,"meters":[{"id":"m","model":"abacus"}]}`, "meters[0].model"},
 		{"meter twice", `{` + tcp + `,"meters":[{"id":"m","model":"sdm630"},{"id":"m","model":"sdm630"}]}`, "meters[1].id"},
 		{"unit", `{` + tcp + `,"meters":[{"id":"m","unit":300,"model":"sdm630"}]}`, "meters[0].unit"},
-		{"item twice", `{` + tcp + `,"meters":[{"id":"m","model":"sdm630"}],"items":[{"name":"V1"}]}`, "meters[0]"},
+		{"item twice", `{` + tcp + `,"meters":[{"id":"m","model":"sdm630"}],"items":[{"name":"V1"},{"name":"V1"}]}`, "meters[0]"},
 		{"type", `{` + tcp + `,"meters":[{"id":"m"}],"items":[{"name":"a","type":"int128"}]}`, "items[0].type"},
 		{"coil as float", `{` + tcp + `,"meters":[{"id":"m"}],"items":[{"name":"a","function":1,"type":"float32"}]}`, "items[0].type"},
 		{"past the end", `{` + tcp + `,"meters":[{"id":"m"}],"items":[{"name":"a","address":65535,"type":"float32"}]}`, "items[0].address"},

@@ -76,6 +76,8 @@ var (
 	ErrNoValue   = errors.New("the meter has no value")
 	ErrSkipped   = errors.New("skipped: the meter has not answered lately")
 	ErrBusy      = errors.New("busy") // something on the way to the meter is taken
+
+	ErrCredentials = errors.New("credentials") // those that the node has can't be used, or aren't accepted
 )
 
 // Reason returns the stable word for an error, for reports.
@@ -85,7 +87,8 @@ func Reason(err error) string {
 		word string
 	}{
 		{ErrTimeout, "timeout"}, {ErrLink, "link"}, {ErrGarbled, "garbled"}, {ErrException, "exception"},
-		{ErrNotNumber, "not-a-number"}, {ErrNoValue, "no-value"}, {ErrSkipped, "skipped"}, {ErrBusy, "busy"}, {context.DeadlineExceeded, "overrun"}, {context.Canceled, "stopped"},
+		{ErrNotNumber, "not-a-number"}, {ErrNoValue, "no-value"}, {ErrSkipped, "skipped"}, {ErrBusy, "busy"},
+		{ErrCredentials, "credentials"}, {context.DeadlineExceeded, "overrun"}, {context.Canceled, "stopped"},
 	} {
 		if errors.Is(err, r.err) {
 			return r.word

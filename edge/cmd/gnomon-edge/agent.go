@@ -16,10 +16,12 @@ import (
 
 	"gnomon/edge/artifact"
 	"gnomon/edge/collect"
+	"gnomon/edge/collect/credentials"
 	"gnomon/edge/collect/dlt645"
 	"gnomon/edge/collect/dlt698"
 	"gnomon/edge/collect/modbus"
 	"gnomon/edge/collect/q376"
+	"gnomon/edge/collect/snmp"
 	"gnomon/edge/health"
 	"gnomon/edge/health/probe"
 	"gnomon/edge/link"
@@ -102,7 +104,7 @@ func (a *agent) assemble() error {
 		return err
 	}
 	a.probes = probe.New(probe.Config{Log: a.log})
-	a.policies = collect.New(collect.Config{Drivers: drivers(), Now: a.now, Log: a.log})
+	a.policies = collect.New(collect.Config{Drivers: drivers(cfg), Now: a.now, Log: a.log})
 	if a.health, err = a.watch(); err != nil {
 		return err
 	}
@@ -123,7 +125,7 @@ func (a *agent) assemble() error {
 }
 
 // drivers returns a driver for every kind of source, one for each protocol.
-func drivers() map[schema.SourceKind]collect.Driver {
+func drivers(cfg config) map[schema.SourceKind]collect.Driver {
 	all := make(map[schema.SourceKind]collect.Driver)
 	for _, p := range []struct {
 		driver collect.Driver
@@ -133,6 +135,7 @@ func drivers() map[schema.SourceKind]collect.Driver {
 		{dlt645.New(), dlt645.Kinds},
 		{dlt698.New(), dlt698.Kinds},
 		{q376.New(), q376.Kinds},
+		{snmp.New(credentials.Dir(cfg.Credentials)), snmp.Kinds},
 	} {
 		for _, kind := range p.kinds {
 			all[kind] = p.driver

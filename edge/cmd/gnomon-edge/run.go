@@ -16,6 +16,7 @@ import (
 
 	"gnomon/cli/settings"
 	"gnomon/edge/bus"
+	"gnomon/edge/collect/credentials"
 	"gnomon/edge/failpoint"
 	"gnomon/edge/override"
 	"gnomon/edge/upgrade/slot"
@@ -26,25 +27,26 @@ import (
 
 // config is the agent's configuration: flags, then environment, then file.
 type config struct {
-	Dev        bool
-	Cloud      string
-	Node       string
-	Data       string
-	Components string
-	Shim       string
-	Cgroup     string
-	unit       string // cgroup that systemd has handed over, if Cgroup is below it
-	Bridge     workload.Bridge
-	Launch     *slot.Launch // nil: it wasn't started by a launcher
-	Bus        string       // "": none
-	LogFormat  string
-	LogLevel   string
+	Dev         bool
+	Cloud       string
+	Node        string
+	Data        string
+	Components  string
+	Shim        string
+	Cgroup      string
+	unit        string // cgroup that systemd has handed over, if Cgroup is below it
+	Bridge      workload.Bridge
+	Launch      *slot.Launch // nil: it wasn't started by a launcher
+	Bus         string       // "": none
+	Credentials string       // directory of what policies name as credentials; "": none
+	LogFormat   string
+	LogLevel    string
 
 	OverrideLimit time.Duration // the longest lease of a change made on the node; 0: none is taken
 }
 
 func runCommand() *cobra.Command {
-	cfg := config{Bridge: workload.DefaultBridge(), Data: "/var/lib/gnomon", Shim: besides("gnomon-shim"), LogFormat: "text", LogLevel: "info", OverrideLimit: override.DefaultLimit}
+	cfg := config{Bridge: workload.DefaultBridge(), Data: "/var/lib/gnomon", Shim: besides("gnomon-shim"), LogFormat: "text", LogLevel: "info", OverrideLimit: override.DefaultLimit, Credentials: credentials.DefaultDir}
 	var file string
 	c := &cobra.Command{
 		Use:   "run",
@@ -96,6 +98,7 @@ or in the file of --config (log-level: debug).`,
 	f.Var(&prefix{&cfg.Bridge.Pool6}, "pool6", "IPv6 addresses of such containers; empty = none")
 	f.Var(&forwarding{&cfg.Bridge.Userland}, "port-forwarding", "how ports reach such containers: auto (by nftables where the kernel has it) or userland")
 	f.StringVar(&cfg.Bus, "bus", cfg.Bus, "address of loopback on which devices and applications of the node find MQTT and their shadows, as 127.0.0.1:1883; also at the bridge of containers (default none)")
+	f.StringVar(&cfg.Credentials, "credentials", cfg.Credentials, "directory of the files that collection policies name as credentials of SNMP agents and MQTT brokers")
 	f.StringVar(&cfg.LogFormat, "log-format", cfg.LogFormat, "text or json")
 	f.StringVar(&cfg.LogLevel, "log-level", cfg.LogLevel, "debug, info, warn or error")
 	f.StringVar(&file, "config", "", "YAML file with the same names")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"time"
 
 	"gnomon/edge/collect"
 	"gnomon/edge/collect/medium"
@@ -58,6 +59,9 @@ func (l *Lines) set(what *bool, to bool) {
 	*what = to
 }
 
+// delay is how long what is said takes, so that time goes by between answers.
+const delay = time.Millisecond
+
 // mutable is a connection that may lose what is said.
 type mutable struct {
 	net.Conn
@@ -71,5 +75,6 @@ func (c *mutable) Write(p []byte) (int, error) {
 	if muted {
 		return len(p), nil
 	}
+	time.Sleep(delay)
 	return c.Conn.Write(p)
 }

@@ -81,3 +81,10 @@ func (t *Turn) admit() {
 		t.waiting = slices.Delete(t.waiting, 0, 1)
 	}
 }
+
+// Load returns how many have the turn, and how many wait for it.
+func (t *Turn) Load() (having, waiting int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.taken, len(t.waiting)
+}

@@ -32,6 +32,9 @@ func TestTurn_Order(t *testing.T) {
 			})
 			synctest.Wait() // they come in this order
 		}
+		if having, waiting := line.Load(); having != 1 || waiting != 5 {
+			t.Errorf("%d have the turn, %d wait", having, waiting)
+		}
 		cancel()
 		synctest.Wait()
 		line.Give()

@@ -70,25 +70,25 @@ func (d *Driver) Poll(ctx context.Context, r collect.Request) (collect.Result, e
 
 // poll reads all blocks of one meter. The port must be taken.
 func (p *port) poll(ctx context.Context, r collect.Request, values map[string]collect.Value) error {
-	u := p.unit(byte(r.Meter.Unit))
+	id := byte(r.Meter.Unit)
+	u := p.unit(id)
 	now := time.Now()
 	if err := u.Err(now); err != nil {
 		collect.NoValues(values, r.Items, err, now)
 		return err
 	}
-	if u.cuts == nil {
-		u.cuts = make(cuts)
-	}
-	var failed, gone error // the first failure; the one after which the meter isn't asked any more
-	work := group(r.Items, *r.Source.MaxHole, u.cuts)
+	u.forbid(r.Meter.Forbids())
+	pl, failed := p.plan(ctx, id, r.Items)
+	gone := serious(failed) // the failure after which the meter isn't asked any more
+	work := group(pl.all, *r.Source.MaxHole, u.cuts)
 	for len(work) > 0 {
 		b := work[0]
 		work = work[1:]
 		if gone != nil {
-			collect.NoValues(values, b.items, gone, time.Now())
+			pl.missed(b, gone)
 			continue
 		}
-		data, err := p.read(ctx, byte(r.Meter.Unit), b)
+		data, err := p.read(ctx, id, b)
 		var refused *Exception
 		if errors.As(err, &refused) && refused.Code == illegalAddress {
 			if parts := b.parts(u.cuts, *r.Source.MaxHole); len(parts) > 0 {
@@ -97,23 +97,24 @@ func (p *port) poll(ctx context.Context, r collect.Request, values map[string]co
 			}
 		}
 		if err != nil {
-			collect.NoValues(values, b.items, err, time.Now())
-			if failed == nil {
-				failed = err
-			}
-			if !errors.Is(err, collect.ErrException) {
-				gone = err
-			}
+			pl.missed(b, err)
+			failed = cmp.Or(failed, err)
+			gone = serious(err)
 			continue
 		}
-		at := time.Now()
-		for _, it := range b.items {
-			v, err := decode(b, data, it)
-			values[it.Name] = collect.Value{Value: v, At: at, Err: err}
-		}
+		pl.answered(b, data)
 	}
+	failed = cmp.Or(failed, pl.take(u, values))
 	u.Note(cmp.Or(gone, failed), time.Now())
 	return failed
+}
+
+// serious returns a failure after which a meter isn't asked any more.
+func serious(err error) error {
+	if errors.Is(err, collect.ErrException) {
+		return nil
+	}
+	return err
 }
 
 // Release implements collect.Driver.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/goburrow/modbus"
 
@@ -33,7 +34,21 @@ type port struct {
 // unit is what is known of one device on a port.
 type unit struct {
 	medium.Absence
-	cuts cuts
+	cuts      cuts
+	forbidden schema.Ranges // that cuts are known of
+	blocks    map[int]int   // of SunSpec models, where they begin
+	until     time.Time     // no others are looked for until then
+}
+
+// forbid keeps blocks from being made over registers that aren't to be touched.
+func (u *unit) forbid(r schema.Ranges) {
+	if r == u.forbidden {
+		return
+	}
+	u.forbidden = r
+	for _, one := range r.All() {
+		u.cuts[cut{byte(one.Function), one.First}] = true
+	}
 }
 
 func newPort(s schema.Source) *port {
@@ -104,7 +119,7 @@ func (p *port) request(b block) ([]byte, error) {
 func (p *port) unit(id byte) *unit {
 	u := p.units[id]
 	if u == nil {
-		u = new(unit)
+		u = &unit{cuts: make(cuts)}
 		p.units[id] = u
 	}
 	return u

@@ -50,6 +50,7 @@ type reply struct {
 type slave struct {
 	rtu   bool
 	fault func(n int, q question, good []byte) []reply
+	holds func(unit byte, address int) uint16 // nil = worth
 
 	mu      sync.Mutex
 	asked   []question
@@ -81,8 +82,12 @@ func (s *slave) good(q question) []byte {
 		}
 		return s.frame(q, append(pdu, bits...)...)
 	}
+	holds := s.holds
+	if holds == nil {
+		holds = worth
+	}
 	for i := range q.quantity {
-		pdu = binary.BigEndian.AppendUint16(pdu, worth(q.unit, q.address+i))
+		pdu = binary.BigEndian.AppendUint16(pdu, holds(q.unit, q.address+i))
 	}
 	return s.frame(q, pdu...)
 }

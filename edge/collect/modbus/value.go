@@ -2,7 +2,6 @@ package modbus
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -24,32 +23,24 @@ func decode(b block, data []byte, it schema.Item) (*shadow.Value, error) {
 	case "bool":
 		return shadow.Flag(binary.BigEndian.Uint16(raw) != 0), nil
 	case "float32":
-		return scaled(shortest(math.Float32frombits(binary.BigEndian.Uint32(raw))), it)
+		return collect.Real(shortest(math.Float32frombits(binary.BigEndian.Uint32(raw))), it)
 	case "float64":
-		return scaled(math.Float64frombits(binary.BigEndian.Uint64(raw)), it)
+		return collect.Real(math.Float64frombits(binary.BigEndian.Uint64(raw)), it)
 	}
 	return integer(raw, it)
 }
 
-// integer keeps whole numbers whole as long as they are not scaled: a 64-bit
-// counter has more digits than a float64.
+// integer takes the number that raw is.
 func integer(raw []byte, it schema.Item) (*shadow.Value, error) {
 	var u uint64
 	for _, c := range raw {
 		u = u<<8 | uint64(c)
 	}
 	if it.Type[0] == 'u' {
-		if it.Scale == 1 {
-			return shadow.Uint(u), nil
-		}
-		return scaled(float64(u), it)
+		return collect.Whole(u, it)
 	}
 	unused := 64 - 8*len(raw)
-	i := int64(u<<unused) >> unused
-	if it.Scale == 1 {
-		return shadow.Int(i), nil
-	}
-	return scaled(float64(i), it)
+	return collect.Whole(int64(u<<unused)>>unused, it)
 }
 
 // shortest is the float64 that is written with the fewest digits that tell f
@@ -60,19 +51,6 @@ func shortest(f float32) float64 {
 		return float64(f) // not reached: digits, NaN and Inf all parse
 	}
 	return out
-}
-
-// scaled multiplies, and rounds to what the number can be worth: a scaled value
-// keeps 12 digits, so that 2301 × 0.1 is 230.1.
-func scaled(f float64, it schema.Item) (*shadow.Value, error) {
-	if it.Scale != 1 {
-		f, _ = strconv.ParseFloat(strconv.FormatFloat(f*it.Scale, 'g', 12, 64), 64) // what was just formatted parses
-	}
-	v := shadow.Float(f)
-	if v == nil {
-		return nil, fmt.Errorf("%w: %v × %v", collect.ErrNotNumber, f, it.Scale)
-	}
-	return v, nil
 }
 
 // reorder brings bytes into big-endian order. A and B are the bytes of the
