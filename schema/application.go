@@ -184,12 +184,13 @@ type Restart struct {
 	BackoffReset Duration      `json:"backoffReset"` // default 10s
 }
 
-// Health is a probe; exactly one of HTTP and TCP is set. An instance is starting
+// Health is a probe; exactly one of HTTP, TCP and Exec is set. An instance is starting
 // until enough probes in a row succeeded. One that is unhealthy is started again
 // if the restart policy has it.
 type Health struct {
 	HTTP        *HTTPProbe `json:"http,omitempty"`
 	TCP         *TCPProbe  `json:"tcp,omitempty"`
+	Exec        *ExecProbe `json:"exec,omitempty"`
 	StartPeriod Duration   `json:"startPeriod"` // from the start until a failure counts; ends with the first success; default 10s
 	Interval    Duration   `json:"interval"`    // default 10s; at most a second in the start period
 	Timeout     Duration   `json:"timeout"`     // default 2s
@@ -218,6 +219,13 @@ type TCPProbe struct {
 	Port int `json:"port"`
 }
 
+// ExecProbe is healthy when a program that is run beside the application, in its
+// container or as its user, ends with status 0. It counts within the
+// application's limits, and is ended at the timeout with what it has started.
+type ExecProbe struct {
+	Command []string `json:"command"` // 1 to MaxProbeArgs arguments, the program first
+}
+
 // Limits of an application document, beyond those of every shadow.
 const (
 	MinMemory      Bytes = 4 << 20 // below it a container cannot be set up
@@ -226,6 +234,7 @@ const (
 	MaxFiles             = 32
 	MaxPorts             = 64
 	MaxEnv               = 256
+	MaxProbeArgs         = 32
 	MaxDependsOn         = 16
 	MaxDNSServers        = 3 // more are not asked by any resolver
 	MaxDNSSearch         = 6

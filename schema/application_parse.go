@@ -221,13 +221,27 @@ func (r *Restart) validate(c *check) {
 }
 
 func (h *Health) validate(c *check) {
-	c.need((h.HTTP != nil) != (h.TCP != nil), "run.health", "must hold exactly one of http and tcp", nil)
+	kinds := 0
+	for _, is := range []bool{h.HTTP != nil, h.TCP != nil, h.Exec != nil} {
+		if is {
+			kinds++
+		}
+	}
+	c.need(kinds == 1, "run.health", "must hold exactly one of http, tcp and exec", nil)
 	if h.HTTP != nil {
 		within(c, "run.health.http.port", h.HTTP.Port, 1, 65535)
 		c.need(strings.HasPrefix(h.HTTP.Path, "/"), "run.health.http.path", "must start with /", h.HTTP.Path)
 	}
 	if h.TCP != nil {
 		within(c, "run.health.tcp.port", h.TCP.Port, 1, 65535)
+	}
+	if h.Exec != nil {
+		within(c, "run.health.exec.command.length", len(h.Exec.Command), 1, MaxProbeArgs)
+		for i, arg := range h.Exec.Command {
+			at := index("run.health.exec.command", i)
+			c.need(i > 0 || arg != "", at, "must name a program", nil)
+			c.need(!strings.Contains(arg, "\x00"), at, "must not hold a NUL", nil)
+		}
 	}
 	within(c, "run.health.startPeriod", h.StartPeriod, Duration(time.Second), Duration(time.Hour))
 	within(c, "run.health.interval", h.Interval, Duration(time.Second), Duration(time.Hour))

@@ -103,7 +103,7 @@ func (a *agent) assemble() error {
 	}); err != nil {
 		return err
 	}
-	a.probes = probe.New(probe.Config{Log: a.log})
+	a.probes = probe.New(probe.Config{Exec: a.workloads.Exec, Log: a.log})
 	a.policies = collect.New(collect.Config{Drivers: drivers(cfg), Now: a.now, Log: a.log})
 	if a.health, err = a.watch(); err != nil {
 		return err

@@ -17,10 +17,19 @@ import (
 	"gnomon/schema"
 )
 
+// How a program is run beside a workload.
+const (
+	howTTY   = "tty"   // with a pseudo terminal of its own, which this process connects to the one that it has itself
+	howPipe  = "pipe"  // with this process' input and output; Ctrl-C is for the program
+	howApart = "apart" // in a session of its own, which ends with SIGTERM to this process
+)
+
 // enter runs a program beside the workload of an instance and returns its exit
-// status. With tty it gets a pseudo terminal of its own, which this process
-// connects to the one that it has itself.
-func enter(dir instance.Dir, args []string, tty bool) (int, error) {
+// status.
+func enter(dir instance.Dir, args []string, how string) (int, error) {
+	if how != howTTY && how != howPipe && how != howApart {
+		return 0, fmt.Errorf("how %q: must be tty, pipe or apart", how)
+	}
 	req, err := dir.ReadRequest()
 	if err != nil {
 		return 0, err
@@ -34,14 +43,14 @@ func enter(dir instance.Dir, args []string, tty bool) (int, error) {
 	}
 	j := launch.Job{Dir: dir, Request: req, Output: os.Stdout}
 	if req.Spec.Mode == schema.ModeHost {
-		return enterHost(j, args, tty)
+		return enterHost(j, args, how)
 	}
-	return enterContainer(j, rec.PID, args, tty)
+	return enterContainer(j, rec.PID, args, how)
 }
 
-func enterHost(j launch.Job, args []string, tty bool) (int, error) {
+func enterHost(j launch.Job, args []string, how string) (int, error) {
 	var slave launch.Terminal
-	if tty {
+	if how == howTTY {
 		master, s, err := openTerminal()
 		if err != nil {
 			return 0, err
@@ -53,7 +62,7 @@ func enterHost(j launch.Job, args []string, tty bool) (int, error) {
 		}
 		defer stop()
 	}
-	child, err := launch.Enter(j, args, []*os.File{os.Stdin, os.Stdout, os.Stderr}, slave)
+	child, err := launch.Enter(j, launch.Entry{Args: args, TTY: slave, Apart: how == howApart})
 	if slave != nil {
 		slave.Close()
 	}
@@ -61,6 +70,9 @@ func enterHost(j launch.Job, args []string, tty bool) (int, error) {
 		return 0, err
 	}
 	defer ignoreInterrupts()()
+	if how == howApart {
+		defer endWithUs(child.Pid)()
+	}
 	st, err := child.Wait()
 	if err != nil {
 		return 0, err
@@ -68,10 +80,10 @@ func enterHost(j launch.Job, args []string, tty bool) (int, error) {
 	return exitCode(st), nil
 }
 
-func enterContainer(j launch.Job, pid int, args []string, tty bool) (int, error) {
+func enterContainer(j launch.Job, pid int, args []string, how string) (int, error) {
 	var console *os.File
 	stopped := make(chan func(), 1)
-	if tty {
+	if how == howTTY {
 		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return 0, err
@@ -93,8 +105,13 @@ func enterContainer(j launch.Job, pid int, args []string, tty bool) (int, error)
 		return 0, err
 	}
 	defer ignoreInterrupts()()
-	if tty {
+	switch how {
+	case howTTY:
 		defer (<-stopped)()
+	case howApart:
+		if child, err := p.Pid(); err == nil {
+			defer endWithUs(child)()
+		}
 	}
 	st, err := p.Wait()
 	if st == nil {
@@ -117,6 +134,19 @@ func exitCode(st *os.ProcessState) int {
 func ignoreInterrupts() (restore func()) {
 	c := make(chan os.Signal, 4)
 	signal.Notify(c, unix.SIGINT, unix.SIGQUIT)
+	return func() { signal.Stop(c) }
+}
+
+// endWithUs kills a program, which leads a session, and what it has started in its
+// process group when this process is asked to end.
+func endWithUs(pid int) (stop func()) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, unix.SIGTERM)
+	go func() {
+		for range c {
+			_ = unix.Kill(-pid, unix.SIGKILL) // it may be gone
+		}
+	}()
 	return func() { signal.Stop(c) }
 }
 

@@ -50,8 +50,8 @@ func main() {
 	case len(os.Args) == 3 && os.Args[1] == "sweep":
 		err = sweep(os.Args[2])
 	case len(os.Args) > 4 && os.Args[1] == "exec":
-		// gnomon-edge exec: DIR tty|pipe PROGRAM ARG...
-		code, err := enter(instance.Dir(os.Args[2]), os.Args[4:], os.Args[3] == "tty")
+		// of gnomon-edge exec and of probes: DIR tty|pipe|apart PROGRAM ARG...
+		code, err := enter(instance.Dir(os.Args[2]), os.Args[4:], os.Args[3])
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "gnomon-shim:", err)
 			os.Exit(exitNotEntered)

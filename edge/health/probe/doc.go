@@ -1,6 +1,6 @@
 // Package probe finds out whether what runs on this node works: it asks each
-// instance by HTTP or TCP, as its application's run.health says, and keeps what
-// became of it.
+// instance by HTTP or TCP, or has a program run beside it, as its application's
+// run.health says, and keeps what became of it.
 //
 // It promises that
 //
@@ -11,6 +11,6 @@
 //   - what it says of an instance changes only with the number of failures or
 //     successes in a row that its application asks for.
 //
-// It never stops or starts anything, keeps nothing on disk, and never follows a
+// It never stops or starts an instance, keeps nothing on disk, and never follows a
 // redirect to another place.
 package probe

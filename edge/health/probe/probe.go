@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,7 +27,14 @@ type Target struct {
 // same tells whether what was found of one target holds for another.
 func (t Target) same(o Target) bool {
 	return t.Instance == o.Instance && t.Host == o.Host &&
-		equal(t.Probe.HTTP, o.Probe.HTTP) && equal(t.Probe.TCP, o.Probe.TCP)
+		equal(t.Probe.HTTP, o.Probe.HTTP) && equal(t.Probe.TCP, o.Probe.TCP) && slices.Equal(command(t), command(o))
+}
+
+func command(t Target) []string {
+	if t.Probe.Exec == nil {
+		return nil
+	}
+	return t.Probe.Exec.Command
 }
 
 func equal[T comparable](a, b *T) bool {
@@ -42,11 +50,9 @@ const local = "127.0.0.1"
 // maxAnswer bounds what is read of an answer, in bytes: its status is enough.
 const maxAnswer = 64 << 10
 
-type dialer func(ctx context.Context, network, address string) (net.Conn, error)
-
 // try asks once. The error says what was wrong, in a form that stays the same
 // for as long as that does.
-func (t Target) try(ctx context.Context, dial dialer) error {
+func (t Target) try(ctx context.Context, by Config) error {
 	host := t.Host
 	if host == "" {
 		host = local
@@ -56,11 +62,13 @@ func (t Target) try(ctx context.Context, dial dialer) error {
 	var err error
 	switch {
 	case t.Probe.HTTP != nil:
-		err = tryHTTP(ctx, dial, net.JoinHostPort(host, strconv.Itoa(t.Probe.HTTP.Port)), t.Probe.HTTP.Path)
+		err = tryHTTP(ctx, by.Dial, net.JoinHostPort(host, strconv.Itoa(t.Probe.HTTP.Port)), t.Probe.HTTP.Path)
 	case t.Probe.TCP != nil:
-		err = tryTCP(ctx, dial, net.JoinHostPort(host, strconv.Itoa(t.Probe.TCP.Port)))
+		err = tryTCP(ctx, by.Dial, net.JoinHostPort(host, strconv.Itoa(t.Probe.TCP.Port)))
+	case t.Probe.Exec != nil && by.Exec != nil:
+		err = tryExec(ctx, by.Exec, t)
 	default:
-		return fmt.Errorf("it has neither http nor tcp")
+		return fmt.Errorf("it has nothing that could be probed here")
 	}
 	if err != nil && ctx.Err() == context.DeadlineExceeded { //nolint:errorlint // of a context it is that very value
 		return fmt.Errorf("no answer within %s", t.Probe.Timeout)
@@ -68,7 +76,7 @@ func (t Target) try(ctx context.Context, dial dialer) error {
 	return err
 }
 
-func tryTCP(ctx context.Context, dial dialer, address string) error {
+func tryTCP(ctx context.Context, dial Dial, address string) error {
 	c, err := dial(ctx, "tcp", address)
 	if err != nil {
 		return plain(err)
@@ -76,7 +84,7 @@ func tryTCP(ctx context.Context, dial dialer, address string) error {
 	return c.Close()
 }
 
-func tryHTTP(ctx context.Context, dial dialer, address, path string) error {
+func tryHTTP(ctx context.Context, dial Dial, address, path string) error {
 	rest, query, _ := strings.Cut(path, "?")
 	u := url.URL{Scheme: "http", Host: address, Path: rest, RawQuery: query}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
@@ -97,6 +105,18 @@ func tryHTTP(ctx context.Context, dial dialer, address, path string) error {
 		return fmt.Errorf("GET %s: status %d", path, answer.StatusCode)
 	}
 	return nil
+}
+
+func tryExec(ctx context.Context, run Exec, t Target) error {
+	said, status, err := run(ctx, t.App, t.Instance, t.Probe.Exec.Command)
+	if err != nil || status == 0 {
+		return err
+	}
+	said, _, _ = strings.Cut(strings.TrimSpace(said), "\n")
+	if said = clip(strings.ToValidUTF8(said, "\uFFFD")); said != "" {
+		said = ": " + said
+	}
+	return fmt.Errorf("%s: exit status %d%s", t.Probe.Exec.Command[0], status, said)
 }
 
 // plain takes the port of this side out of an error: it is another one each time.

@@ -72,7 +72,7 @@ func TestTry(t *testing.T) {
 		{`{"tcp":{"port":` + port + `}}`, ""},
 		{`{"tcp":{"port":` + dead + `}}`, "dial 127.0.0.1:" + dead + ": connect: connection refused"},
 	} {
-		err := Target{Probe: health(t, test.probe)}.try(t.Context(), new(net.Dialer).DialContext)
+		err := Target{Probe: health(t, test.probe)}.try(t.Context(), Config{Dial: new(net.Dialer).DialContext})
 		if got := fmt.Sprint(err); err == nil && test.want != "" || err != nil && got != test.want {
 			t.Errorf("%s: %v, want %q", test.probe, err, test.want)
 		}

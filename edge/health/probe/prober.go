@@ -14,11 +14,19 @@ import (
 
 // Config of a Prober. The zero Config is complete.
 type Config struct {
-	Parallel int // probes at a time; default 8
-	// Dial reaches a target's port; default: as the node itself would.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	Log  *slog.Logger // default: discard
+	Parallel int          // probes at a time; default 8
+	Dial     Dial         // default: as the node itself would
+	Exec     Exec         // nil: no program can be run, and probes that are one fail
+	Log      *slog.Logger // default: discard
 }
+
+// Dial reaches a target's port.
+type Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+// Exec runs a program beside an instance until it has ended, at the latest when
+// ctx does. said is the beginning of what it printed. The error is why it could
+// not be run.
+type Exec func(ctx context.Context, app, instance string, command []string) (said string, status int, err error)
 
 // Prober probes instances for as long as Run runs. It is safe for concurrent use.
 type Prober struct {
@@ -108,7 +116,7 @@ func (p *Prober) Run(ctx context.Context) error {
 	for {
 		next, late := p.begin(slots, func(w *watched, t Target) {
 			probes.Go(func() {
-				err := t.try(ctx, p.cfg.Dial)
+				err := t.try(ctx, p.cfg)
 				<-slots
 				if ctx.Err() == nil {
 					p.settle(w, t, err)

@@ -51,7 +51,7 @@ func (s *station) reconcile() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	probes := probe.New(probe.Config{})
+	probes := probe.New(probe.Config{Exec: s.Executor.Exec})
 	s.loop = loop.New(loop.Config{
 		Node: loop.Node{Agent: "test", Boot: instance.BootID(), BootEpoch: 1}, Shadows: s.shadows, Workloads: s.Executor,
 		Components: components, Probes: probes, Policies: collect.New(collect.Config{}), Memory: disk, Log: slog.New(slog.DiscardHandler),

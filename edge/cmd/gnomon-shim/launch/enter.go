@@ -11,15 +11,22 @@ import (
 // Terminal is the side of a pseudo terminal that a process gets; nil: none.
 type Terminal = *os.File
 
+// Entry is a program that is to run beside a workload.
+type Entry struct {
+	Args  []string
+	TTY   Terminal // instead of standard input and output
+	Apart bool     // in a session of its own, so that signals to this one don't reach it
+}
+
 // Enter starts a program beside a process of the host: as its user, in its
 // cgroup, with its environment and directory.
-func Enter(j Job, args []string, stdio []*os.File, tty Terminal) (*os.Process, error) {
+func Enter(j Job, e Entry) (*os.Process, error) {
 	u, err := j.HostUser()
 	if err != nil {
 		return nil, err
 	}
 	p := j.Process(u, Where{Root: j.root(), Data: j.Request.Data, Files: j.Request.Files})
-	p.Args = args
+	p.Args = e.Args
 	program, err := lookPath(p)
 	if err != nil {
 		return nil, err
@@ -28,14 +35,16 @@ func Enter(j Job, args []string, stdio []*os.File, tty Terminal) (*os.Process, e
 	if err != nil {
 		return nil, err
 	}
-	if tty != nil {
-		stdio = []*os.File{tty, tty, tty}
+	stdio := []*os.File{os.Stdin, os.Stdout, os.Stderr}
+	if e.TTY != nil {
+		stdio = []*os.File{e.TTY, e.TTY, e.TTY}
 	}
 	var child *os.Process
 	err = g.Fork(j.Limits(), func(attr *syscall.SysProcAttr) error {
 		attr.Credential = credential(u)
-		if tty != nil {
-			attr.Setsid, attr.Setctty, attr.Ctty = true, true, 0
+		attr.Setsid = e.Apart || e.TTY != nil
+		if e.TTY != nil {
+			attr.Setctty, attr.Ctty = true, 0
 		}
 		var err error
 		child, err = os.StartProcess(program, p.Args, &os.ProcAttr{Dir: p.Dir, Env: p.Env, Files: stdio, Sys: attr})
