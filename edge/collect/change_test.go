@@ -85,8 +85,8 @@ func TestApply_ChangeCountsFromTheNextSlot(t *testing.T) {
 	})
 }
 
-// The old cycle is broken off, but a driver needs time to let go: the new one
-// waits for that.
+// The old cycle is finished, but not for longer than a period; and a driver needs
+// time to let go: the new one waits for that, and reads the slot that came meanwhile.
 func TestApply_NeverTwoCyclesAtOnce(t *testing.T) {
 	withEngine(t, func(b *bench) {
 		b.driver.takes, b.driver.stubborn = time.Hour, 25*time.Second
@@ -97,12 +97,12 @@ func TestApply_NeverTwoCyclesAtOnce(t *testing.T) {
 			b.pass(time.Second)
 		}
 		b.driver.set(func() { b.driver.takes, b.driver.stubborn = 0, 0 })
-		b.pass(28 * time.Second)
+		b.pass(38 * time.Second)
 		polls := b.driver.of("m")
-		if len(polls) < 2 || polls[0].err == nil || polls[0].ended != 36*time.Second || polls[1].began < 36*time.Second {
+		if len(polls) < 3 || polls[0].err == nil || polls[0].ended != 46*time.Second || polls[1].began != 46*time.Second {
 			t.Fatalf("%+v", polls)
 		}
-		for _, p := range polls[1:] {
+		for _, p := range polls[2:] {
 			if p.began%(6*time.Second) != 0 {
 				t.Errorf("polled at %v: a policy that was replaced", p.began)
 			}
@@ -138,27 +138,29 @@ func TestRemove_BreaksOff(t *testing.T) {
 	})
 }
 
-// Of two meters the first is in: what is broken off says nothing of the second.
-func TestRemove_BrokenOffIsNoResult(t *testing.T) {
+// A slot that is under way is finished as it began, and the next is the new policy's.
+func TestApply_FinishesTheSlot(t *testing.T) {
 	withEngine(t, func(b *bench) {
 		b.driver.takes = 3 * time.Second
 		b.apply("p", 1, policy(10*time.Second, "m1", "m2"))
 		b.pass(17 * time.Second) // a whole cycle
 		b.driver.set(func() { b.driver.answer = all(shadow.Int(2)) })
 		b.pass(7 * time.Second)
-		b.apply("p", 2, policy(20*time.Second, "m1", "m2"))
+		b.apply("p", 2, policy(15*time.Second, "m1", "m2"))
+		b.pass(time.Second)
+		if r := b.report("p"); r.Version != 2 || r.Cycles != 1 || r.Readings["m2"]["a"].Value.Text() != "1" {
+			t.Errorf("half way: %+v", r)
+		}
 		b.pass(time.Second)
 		r := b.report("p")
-		first, second := r.Readings["m1"]["a"], r.Readings["m2"]["a"]
-		if first.Value.Text() != "2" || first.Quality != Good {
-			t.Errorf("the meter that was read: %+v", first)
+		if r.Cycles != 2 || !r.Cycle.At.Equal(midnight.Add(20*time.Second)) || r.Cycle.Success != 2 {
+			t.Errorf("%+v: the slot is lost", r.Cycle)
 		}
-		if second.Value.Text() != "1" || second.Quality != Good || second.At.Sub(midnight) != 16*time.Second {
-			t.Errorf("the meter that was broken off: %+v", second)
+		if second := r.Readings["m2"]["a"]; second.Value.Text() != "2" || second.Quality != Good {
+			t.Errorf("the second meter: %+v", second)
 		}
-		if r.Cycles != 1 || !r.Cycle.At.Equal(midnight.Add(10*time.Second)) {
-			t.Errorf("%+v: half a cycle was counted", r)
-		}
+		b.pass(10 * time.Second)
+		b.wantTimes("m2", 13, 23, 33)
 	})
 }
 

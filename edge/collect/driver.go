@@ -31,6 +31,33 @@ type Cycler interface {
 	Begin(ctx context.Context, c Round) (done func(), err error)
 }
 
+// Historian is a Driver of meters that keep what they measured.
+type Historian interface {
+	Driver
+
+	// Recall reads what a meter keeps of items at some times. Every time has every
+	// item, with a value or with the reason why there is none: ErrNoData is said
+	// only where the meter has answered that it keeps nothing of that time. The error is the
+	// first thing that went wrong with the meter as a whole.
+	Recall(ctx context.Context, r Recall) (Recalled, error)
+}
+
+// Recall is a request for what a meter had at some times.
+type Recall struct {
+	Request
+	Times []time.Time   // ascending, each once, whole minutes
+	Step  time.Duration // between slots, which Times are some of
+	Zone  time.Duration // how far the meter's clock is ahead of UTC
+	Daily bool          // Times are midnights by that clock, at which meters freeze once a day
+}
+
+// Recalled is what became of a Recall.
+type Recalled struct {
+	Rows    []map[string]Value // of each of its Times, by item name
+	Frames  int                // as of Result
+	Answers int
+}
+
 // Round is a cycle that is about to begin.
 type Round struct {
 	Source schema.Source
@@ -48,8 +75,9 @@ type Request struct {
 
 // Result is what became of a Request.
 type Result struct {
-	Values map[string]Value // by item name
-	Frames int              // requests sent on the line, repeated ones included
+	Values  map[string]Value // by item name
+	Frames  int              // requests sent on the line, repeated ones included
+	Answers int              // frames that came back and fit
 }
 
 // Value is an item's value, or why there is none.
@@ -76,9 +104,15 @@ var (
 	ErrNoValue   = errors.New("the meter has no value")
 	ErrSkipped   = errors.New("skipped: the meter has not answered lately")
 	ErrBusy      = errors.New("busy") // something on the way to the meter is taken
+	ErrNoData    = errors.New("the meter keeps no such data")
+	ErrGivenUp   = errors.New("not asked: silent meters have had their share of the slot")
 
 	ErrCredentials = errors.New("credentials") // those that the node has can't be used, or aren't accepted
 )
+
+// NoData is the reason of values that a meter doesn't keep: they are never asked
+// for again.
+const NoData = "no-data"
 
 // Reason returns the stable word for an error, for reports.
 func Reason(err error) string {
@@ -88,7 +122,7 @@ func Reason(err error) string {
 	}{
 		{ErrTimeout, "timeout"}, {ErrLink, "link"}, {ErrGarbled, "garbled"}, {ErrException, "exception"},
 		{ErrNotNumber, "not-a-number"}, {ErrNoValue, "no-value"}, {ErrSkipped, "skipped"}, {ErrBusy, "busy"},
-		{ErrCredentials, "credentials"}, {context.DeadlineExceeded, "overrun"}, {context.Canceled, "stopped"},
+		{ErrNoData, NoData}, {ErrGivenUp, "given-up"}, {ErrCredentials, "credentials"}, {context.DeadlineExceeded, "overrun"}, {context.Canceled, "stopped"},
 	} {
 		if errors.Is(err, r.err) {
 			return r.word

@@ -19,6 +19,7 @@ var ErrUnknown = errors.New("no such policy or meter")
 // Config is what an Engine stands on.
 type Config struct {
 	Drivers map[schema.SourceKind]Driver
+	Store   Store            // where readings go; nil = only the latest are kept, in memory
 	Now     func() time.Time // default time.Now
 	Log     *slog.Logger
 }
@@ -57,12 +58,13 @@ func (e *Engine) signal() {
 	}
 }
 
-// Apply starts a policy or changes a running one, from its next slot on. version
-// comes back in reports. A policy that says the same as before goes on
-// undisturbed.
+// Apply starts a policy or changes a running one: the slots after now are the new
+// one's, and those before it are finished as they began. version comes back in
+// reports. A policy that says the same as before goes on undisturbed. One that is
+// refused leaves the former as it was: with ErrCrowded, others on its port are why.
 func (e *Engine) Apply(name string, version uint64, p *schema.Policy) error {
-	if _, ok := e.cfg.Drivers[p.Source.Kind]; !ok {
-		return fmt.Errorf("policy %s: no driver for %s", name, p.Source.Kind)
+	if err := e.serves(p); err != nil {
+		return fmt.Errorf("policy %s: %w", name, err)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -72,11 +74,15 @@ func (e *Engine) Apply(name string, version uint64, p *schema.Policy) error {
 		e.signal()
 		return nil
 	}
+	if err := e.admit(name, p); err != nil {
+		return fmt.Errorf("policy %s: %w", name, err)
+	}
 	r := newRunner(e, name, version, p)
+	r.from = e.cfg.Now()
 	if old != nil {
 		r.inherit(old)
-		r.after = old.done
-		old.stop()
+		r.former = old
+		old.retire(r.from)
 	}
 	e.policies[name] = r
 	if old != nil {
@@ -84,6 +90,18 @@ func (e *Engine) Apply(name string, version uint64, p *schema.Policy) error {
 	}
 	e.start(r)
 	e.signal()
+	return nil
+}
+
+// serves tells whether there is a driver for what a policy wants.
+func (e *Engine) serves(p *schema.Policy) error {
+	driver, ok := e.cfg.Drivers[p.Source.Kind]
+	if !ok {
+		return fmt.Errorf("no driver for %s", p.Source.Kind)
+	}
+	if _, ok := driver.(Historian); !ok && (p.Collect == schema.CollectFreeze || p.Backfill != nil) {
+		return fmt.Errorf("the driver for %s reads no freezes", p.Source.Kind)
+	}
 	return nil
 }
 
@@ -96,7 +114,9 @@ func (e *Engine) Remove(name string) {
 		return
 	}
 	delete(e.policies, name)
-	r.stop()
+	for former := r; former != nil; former = former.former {
+		former.stop()
+	}
 	e.releaseUnused(r)
 }
 
@@ -150,6 +170,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.mu.Lock()
 	e.ctx = ctx
 	for _, r := range e.policies {
+		r.from = e.cfg.Now()
 		e.start(r)
 	}
 	e.mu.Unlock()
@@ -173,12 +194,22 @@ func (e *Engine) start(r *runner) {
 	r.started = true
 	ctx, cancel := context.WithCancel(e.ctx)
 	r.cancel = cancel
+	former := r.former
 	e.runners.Go(func() {
 		defer close(r.done)
 		defer cancel()
-		if r.after != nil {
-			<-r.after // two cycles of one policy never meet on the line
+		if former != nil {
+			<-former.done // two cycles of one policy never meet on the line
+			r.inherit(former)
+			e.mu.Lock()
+			r.former = nil
+			e.mu.Unlock()
 		}
 		r.run(ctx)
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if r.limit != nil {
+			r.limit.Stop()
+		}
 	})
 }

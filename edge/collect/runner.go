@@ -14,27 +14,45 @@ import (
 // again, so that a clock that was set is noticed.
 const maxWait = 30 * time.Second
 
-// runner is one policy at work.
+// runner is one policy at work, as one version of it has it. Every slot is one
+// version's: that of the last which was applied before it.
 type runner struct {
 	engine  *Engine
 	name    string
 	policy  *schema.Policy
+	from    time.Time // slots up to it are the former's
 	started bool
 	cancel  context.CancelFunc
 	done    chan struct{}
-	after   <-chan struct{} // closed when the policy's former runner has ended; nil when there is none
+	former  *runner       // the version before, until it has ended; nil when there is none
+	retired chan struct{} // closed when another version follows
+	limit   *time.Timer   // of what is finished then
 
-	failing map[string]bool // meters whose last poll failed; belongs to the cycle
+	meters map[string]*seen // belongs to the cycle
+	fill   *fill            // belongs to run; nil = nothing is filled
+	owing  bool             // the former had a round of it to go on with
 
 	mu     sync.Mutex
+	until  time.Time // the last slots that are ours, once retired
 	report Report
 }
 
+// seen is what is remembered of a meter between cycles.
+type seen struct {
+	failed  bool      // its last poll
+	silent  time.Time // when it last kept silent; zero once it was heard
+	unasked int       // slots in a row in which it wasn't asked
+}
+
 func newRunner(e *Engine, name string, version uint64, p *schema.Policy) *runner {
-	r := &runner{engine: e, name: name, policy: p, done: make(chan struct{}), failing: make(map[string]bool)}
-	r.report = Report{Version: version, Phase: Collecting, Readings: make(map[string]map[string]Reading)}
+	r := &runner{engine: e, name: name, policy: p, done: make(chan struct{}), retired: make(chan struct{}), meters: make(map[string]*seen)}
+	r.report = Report{Version: version, Phase: Collecting, Readings: make(map[string]map[string]Reading), Stored: e.cfg.Store != nil}
+	r.report.Task = Task{State: TaskWaiting, Meters: len(p.Meters)}
 	if !p.IsEnabled() {
 		r.report.Phase = Disabled
+	}
+	if p.Backfill != nil && e.cfg.Store != nil {
+		r.report.Backfill = new(Filling)
 	}
 	return r
 }
@@ -43,21 +61,38 @@ func newRunner(e *Engine, name string, version uint64, p *schema.Policy) *runner
 func (r *runner) stop() {
 	if !r.started {
 		r.started = true
-		if r.after == nil {
+		if r.former == nil {
 			close(r.done)
 			return
 		}
-		go func() { <-r.after; close(r.done) }()
+		former := r.former
+		go func() { <-former.done; close(r.done) }()
 		return
 	}
 	r.cancel()
 }
 
+// retire lets the runner finish what slots up to a time have begun, and then end.
+// It has a period for that.
+func (r *runner) retire(until time.Time) {
+	if !r.started {
+		r.stop()
+		return
+	}
+	r.mu.Lock()
+	r.until = until
+	r.mu.Unlock()
+	close(r.retired)
+	r.limit = time.AfterFunc(r.policy.Period.D()+r.policy.Delay.D(), r.cancel)
+}
+
 // inherit keeps the readings that mean what they meant before: of the same
-// item of the same meter on the same port.
+// item of the same meter on the same port; and what is known of its meters.
 func (r *runner) inherit(old *runner) {
 	last := old.snapshot()
-	r.report.Cycle, r.report.Cycles = last.Cycle, last.Cycles
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report.Cycle, r.report.Cycles, r.report.Task = last.Cycle, last.Cycles, last.Task
 	r.report.Cycle.Overruns = 0
 	if !samePort(r.policy.Source, old.policy.Source) {
 		return
@@ -80,6 +115,12 @@ func (r *runner) inherit(old *runner) {
 		}
 		r.report.Readings[m.ID] = keep
 	}
+	select {
+	case <-old.done: // nobody else uses it any more
+		maps.Copy(r.meters, old.meters)
+		r.owing = old.fill != nil && old.fill.open
+	default:
+	}
 }
 
 func (r *runner) setVersion(v uint64) {
@@ -88,58 +129,115 @@ func (r *runner) setVersion(v uint64) {
 	r.report.Version = v
 }
 
+func (r *runner) version() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.report.Version
+}
+
 // snapshot returns a report that nobody changes any more.
 func (r *runner) snapshot() Report {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	out := r.report
 	out.Readings = maps.Clone(r.report.Readings) // meters' maps are replaced, never changed
+	if out.Backfill != nil {
+		filling := *out.Backfill
+		out.Backfill = &filling
+	}
 	return out
 }
 
-// run polls at every slot until ctx ends.
+// run polls at every slot that is the runner's, until ctx ends.
 func (r *runner) run(ctx context.Context) {
 	if !r.policy.IsEnabled() {
-		<-ctx.Done()
+		select {
+		case <-ctx.Done():
+		case <-r.retired:
+		}
 		return
 	}
+	if r.fill = r.newFill(); r.fill != nil {
+		r.fill.setOpen(r.owing)
+	}
+	last := r.from
 	for {
-		now, ok := r.sleep(ctx)
+		slot, ok := r.await(ctx, &last)
 		if !ok {
 			return
 		}
-		// Of slots that a clock set forward has jumped over, the last is due.
-		slot := r.next(now).Add(-r.policy.Period.D())
-		if InWindow(slot, r.policy.Windows) {
+		if r.policy.InWindow(slot) {
 			r.cycle(ctx, slot)
 		}
+		last = slot
+		if due := r.dueAt(r.engine.cfg.Now()); due.After(last) {
+			last = due // slots that a cycle took too are left out
+		}
 	}
+}
+
+// dueAt returns the latest slot that is to be read by now.
+func (r *runner) dueAt(now time.Time) time.Time {
+	return r.next(now.Add(-r.policy.Delay.D())).Add(-r.policy.Period.D())
 }
 
 // next returns the first slot after t.
-func (r *runner) next(t time.Time) time.Time {
-	return NextSlot(t, r.policy.Period.D(), r.policy.Align.D())
+func (r *runner) next(t time.Time) time.Time { return r.policy.NextSlot(t) }
+
+// last returns the time up to which slots are ours; ok is false while all are.
+func (r *runner) lastOwn() (until time.Time, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.until, !r.until.IsZero()
 }
 
-// sleep waits for the next slot by the clock, and returns what the clock shows
-// then. When it is set back, the slot moves with it; when it is set forward, the
-// slot is due at once, and once only.
-func (r *runner) sleep(ctx context.Context) (now time.Time, ok bool) {
-	now = r.engine.cfg.Now()
-	slot := r.next(now)
-	for ; now.Before(slot); now = r.engine.cfg.Now() {
-		if first := r.next(now); first.Before(slot) {
-			slot = first
+// tolerance is how far a clock may be set back without a slot being read again.
+const tolerance = time.Minute
+
+// await waits until the slot after last is due, by the clock, and fills gaps
+// meanwhile. When the clock is set back, the slot moves with it; when it is set
+// forward, the latest slot is due at once, and once only.
+func (r *runner) await(ctx context.Context, last *time.Time) (slot time.Time, ok bool) {
+	for ctx.Err() == nil {
+		now := r.engine.cfg.Now()
+		due := r.dueAt(now)
+		if back := last.Sub(now); back > min(tolerance, r.policy.Period.D()/2) {
+			*last = due
 		}
-		timer := time.NewTimer(min(slot.Sub(now), maxWait))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return now, false
+		until, retired := r.lastOwn()
+		if retired && due.After(until) {
+			due = r.next(until).Add(-r.policy.Period.D())
 		}
+		if due.After(*last) {
+			return due, true
+		}
+		next := r.next(*last)
+		if retired && next.After(until) {
+			return slot, false
+		}
+		left := next.Add(r.policy.Delay.D()).Sub(now)
+		if spare := left - r.policy.Period.D()/margin; r.fill.due(now) && spare > 0 && !retired {
+			r.fill.run(ctx, spare)
+			continue
+		}
+		r.sleep(ctx, min(left, maxWait, r.fill.next(now)))
 	}
-	return now, ctx.Err() == nil
+	return slot, false
+}
+
+// sleep waits, until ctx ends or another version follows.
+func (r *runner) sleep(ctx context.Context, d time.Duration) {
+	retired := r.retired
+	if _, already := r.lastOwn(); already {
+		retired = nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-retired:
+	case <-ctx.Done():
+	}
 }
 
 // take turns a meter's result into its latest readings.

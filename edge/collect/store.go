@@ -13,7 +13,8 @@ type Store interface {
 	Put(rows Rows) error
 
 	// Gaps lists what is not there of what is wanted, oldest first, at most
-	// w.Limit. Rows older than what is kept are not gaps.
+	// w.Limit. Rows older than what is kept are not gaps, nor are values that are
+	// missing for NoData: that is final.
 	Gaps(w Want) ([]Gap, error)
 }
 
