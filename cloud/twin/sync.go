@@ -18,7 +18,11 @@ func (s *Service) Sync(ctx context.Context, p identity.Principal, thing string, 
 	if err := authorize(p, actionRead, thing); err != nil {
 		return nil, err
 	}
-	held, err := s.typedShadows(ctx, p, thing)
+	prefixes := []string{schema.AppPrefix, schema.PolicyPrefix}
+	if r.All {
+		prefixes = []string{""}
+	}
+	held, err := s.shadowsOf(ctx, p, thing, prefixes)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +49,9 @@ func (s *Service) Sync(ctx context.Context, p identity.Principal, thing string, 
 		if !differs {
 			continue
 		}
-		if !diff.Current {
+		if r.All && !listed {
+			diff.Desired = nil // who didn't know of it asks for all of it
+		} else if !diff.Current {
 			diff.Trace = s.cfg.Traces.TraceOf(store.Key{Thing: thing, Shadow: name}, diff.DesiredVersion)
 		}
 		if size += len(diff.Desired) + len(name) + 160; size > wire.MaxSyncBytes && len(reply.Shadows) > 0 {
@@ -69,9 +75,9 @@ func newestEpoch(own uint64, held map[string]*shadow.Document) uint64 {
 	return own
 }
 
-// typedShadows returns the shadows that concern a node: its classic one, its
-// applications and its policies.
-func (s *Service) typedShadows(ctx context.Context, p identity.Principal, thing string) (map[string]*shadow.Document, error) {
+// shadowsOf returns a thing's classic shadow and the named ones with one of the
+// prefixes: those that concern a node are its applications and its policies.
+func (s *Service) shadowsOf(ctx context.Context, p identity.Principal, thing string, prefixes []string) (map[string]*shadow.Document, error) {
 	held := make(map[string]*shadow.Document)
 	classic, err := s.peek(ctx, store.Key{Thing: thing})
 	if err != nil {
@@ -80,7 +86,7 @@ func (s *Service) typedShadows(ctx context.Context, p identity.Principal, thing 
 	if classic.Exists() {
 		held[""] = classic
 	}
-	for _, prefix := range []string{schema.AppPrefix, schema.PolicyPrefix} {
+	for _, prefix := range prefixes {
 		page := Page{Prefix: prefix, Limit: scanChunk}
 		for {
 			list, next, err := s.Shadows(ctx, p, thing, page)

@@ -195,3 +195,28 @@ func TestEventsResume(t *testing.T) {
 		}
 	}
 }
+
+// Of a device, a sync tells of the shadows that the node knows nothing of.
+func TestSync_All(t *testing.T) {
+	b := open(t, vfs.NewMem(), nil)
+	for _, name := range []string{"", "settings"} {
+		b.must(t, key("d1", name), `{"state":{"desired":{"v":1},"reported":{"w":1}}}`)
+	}
+	reply, err := b.Sync(ctx, op, "d1", &wire.SyncRequest{BootEpoch: 1, All: true, Shadows: map[string]wire.SyncState{"": {Desired: 7}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := reply.Shadows["settings"]; got.Version != 1 || got.Desired != nil || got.Deleted {
+		t.Errorf("settings: %+v", got)
+	}
+	if got := reply.Shadows[""]; string(got.Desired) != `{"v":1}` {
+		t.Errorf("the classic one, which is stated: %+v", got)
+	}
+	reply, err = b.Sync(ctx, op, "d1", &wire.SyncRequest{BootEpoch: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, told := reply.Shadows["settings"]; told {
+		t.Error("a node is told of a shadow that isn't for it")
+	}
+}

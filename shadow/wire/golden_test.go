@@ -81,6 +81,7 @@ func TestMessages_Golden(t *testing.T) {
 		"rejected":          wire.AppendRejected(nil, shadow.ErrVersionConflict, 1_800_000_009, "phone-1"),
 		"rejected_absent":   wire.AppendRejected(nil, wire.NotFound("thing-1", "app:web"), 1_800_000_009, ""),
 		"sync_request":      request.Append(nil),
+		"sync_request_all":  (&wire.SyncRequest{BootEpoch: 4, Shadows: map[string]wire.SyncState{}, All: true}).Append(nil),
 		"sync_reply":        reply.Append(nil),
 		"sync_reply_same":   (&wire.SyncReply{BootEpoch: 4, Timestamp: 1_800_000_005, Shadows: map[string]wire.SyncShadow{}}).Append(nil),
 		"push_patch": (&wire.DesiredPush{Version: 9, Base: 7, DesiredVersion: 9, Patch: []byte(`{"a":null}`), Timestamp: 1_800_000_006,

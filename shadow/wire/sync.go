@@ -11,6 +11,7 @@ import (
 type SyncRequest struct {
 	BootEpoch   uint64               `json:"bootEpoch"`
 	Shadows     map[string]SyncState `json:"shadows"`
+	All         bool                 `json:"all,omitempty"` // of a device: the reply also lists the shadows that aren't stated, without their desired section
 	ClientToken string               `json:"clientToken,omitempty"`
 }
 

@@ -160,6 +160,26 @@ func TestHeardOf(t *testing.T) {
 	}
 }
 
+// A named shadow made in the cloud while the node was away is there once it is back,
+// though nobody on the node has asked for it.
+func TestFoundAfterAbsence(t *testing.T) {
+	w := newWorld(t)
+	w.settle()
+	w.cut()
+	named := key{"d1", "settings"}
+	w.cloudUpdate(t, named, `{"state":{"desired":{"x":1},"reported":{"y":2}}}`)
+	w.settle()
+	w.check()
+	if d := w.doc(named); d.Desired.Get("x").Text() != "1" || d.Reported.Get("y").Text() != "2" {
+		t.Errorf("desired %s, reported %s", sectionText(d.Desired), sectionText(d.Reported))
+	}
+	syncs := w.node.counters["syncs"]
+	w.settle()
+	if more := w.node.counters["syncs"] - syncs; more > 20 {
+		t.Errorf("%d syncs of two devices in 400 s of peace, at one a minute", more)
+	}
+}
+
 // The device said something to the cloud itself before the node spoke for it:
 // that stays, below what it says now.
 func TestMeets(t *testing.T) {

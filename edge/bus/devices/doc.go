@@ -24,7 +24,5 @@
 // # Limits
 //
 // MaxShadows shadows are held, each as large as shadow.DefaultLimits has it; an
-// update that would make one more is rejected with 429. Of a device's named shadows
-// the node knows those that were touched on it, and those changed in the cloud
-// while it was connected; others once somebody on the node asks for them.
+// update that would make one more is rejected with 429.
 package devices

@@ -114,6 +114,11 @@ func (d *Devices) compared(thing string, payload []byte) error {
 			return err
 		}
 	}
+	for name := range reply.Shadows {
+		if _, said := talk.stated[name]; !said {
+			d.heardOf(key{thing, name})
+		}
+	}
 	d.counters["syncs"]++
 	d.problem = ""
 	talk.token, talk.failures = "", 0
@@ -122,6 +127,13 @@ func (d *Devices) compared(thing string, payload []byte) error {
 		talk.next = now
 	}
 	return nil
+}
+
+// heardOf has the cloud asked for a shadow that it has, and the node hasn't.
+func (d *Devices) heardOf(k key) {
+	if r := d.interest(k); r != nil && r.cloud.version == 0 && r.flight == nil {
+		r.ask = true
+	}
 }
 
 // differs takes over what a sync says of one shadow.

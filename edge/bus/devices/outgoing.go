@@ -112,9 +112,7 @@ func (d *Devices) Due() (out []Message, next time.Time, err error) {
 			continue
 		}
 		if talk.token == "" && !now.Before(talk.next) {
-			if m, ok := d.compare(thing, talk, byThing[thing], now); ok {
-				out = append(out, m)
-			}
+			out = append(out, d.compare(thing, talk, byThing[thing], now))
 		}
 		if talk.token != "" {
 			sooner(talk.expires)
@@ -219,9 +217,10 @@ func (d *Devices) patience(bytes, failures int) time.Duration {
 	return d.cfg.Timeout<<min(failures, 4) + time.Duration(bytes)*time.Second/slowest
 }
 
-// compare states what is held of a thing that the cloud is known to have.
-func (d *Devices) compare(thing string, t *talk, all []*replica, now time.Time) (Message, bool) {
-	req := wire.SyncRequest{BootEpoch: d.cfg.Epoch.BootEpoch(), ClientToken: d.token(), Shadows: map[string]wire.SyncState{}}
+// compare states what is held of a thing that the cloud is known to have, and asks
+// what else there is.
+func (d *Devices) compare(thing string, t *talk, all []*replica, now time.Time) Message {
+	req := wire.SyncRequest{BootEpoch: d.cfg.Epoch.BootEpoch(), ClientToken: d.token(), Shadows: map[string]wire.SyncState{}, All: true}
 	t.stated = map[string]statement{}
 	for _, r := range all {
 		if r.cloud.version == 0 {
@@ -230,13 +229,9 @@ func (d *Devices) compare(thing string, t *talk, all []*replica, now time.Time) 
 		t.stated[r.name] = statement{r.cloud.desiredVersion, r.cloud.reported, r.flight}
 		req.Shadows[r.name] = wire.SyncState{Desired: r.cloud.desiredVersion, Reported: shadow.Digest(r.cloud.reported)}
 	}
-	if len(req.Shadows) == 0 {
-		t.next = now.Add(jittered(d.cfg.SyncInterval))
-		return Message{}, false
-	}
 	body := req.Append(nil)
 	t.token, t.expires = req.ClientToken, now.Add(d.patience(len(body), t.failures))
-	return Message{wire.Topic{Thing: thing, Op: wire.OpSync}.Request(), body}, true
+	return Message{wire.Topic{Thing: thing, Op: wire.OpSync}.Request(), body}
 }
 
 // request makes the next request about a shadow, if one is due.

@@ -150,6 +150,11 @@ func (c *cloud) sync(t wire.Topic, body []byte) {
 			}
 		}
 	}
+	for k, d := range c.docs {
+		if _, said := r.Shadows[k.name]; r.All && k.thing == t.Thing && !said && d.Exists() {
+			reply.Shadows[k.name] = wire.SyncShadow{Version: d.Version, DesiredVersion: d.DesiredVersion, ReportFull: d.Reported != nil}
+		}
+	}
 	t.Op = wire.OpSync
 	c.say(t.Accepted(), reply.Append(nil))
 }
@@ -315,6 +320,11 @@ func sectionText(v *shadow.Value) string {
 
 // check compares node and cloud when everything has settled.
 func (w *world) check() {
+	for k, c := range w.cloud.docs {
+		if c.Exists() && w.node.replicas[k] == nil && len(w.node.replicas) < MaxShadows {
+			w.fail("%v: in the cloud alone", k)
+		}
+	}
 	for k, r := range w.node.replicas {
 		c := w.cloud.docs[k]
 		if r.doc.Exists() != c.Exists() {
