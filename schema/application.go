@@ -57,6 +57,8 @@ type Run struct {
 	Resources    Resources         `json:"resources"`
 	Restart      Restart           `json:"restart"`
 	Health       *Health           `json:"health"`
+
+	UserNamespace UserNamespace `json:"userNamespace"` // whose users a container has: host (default) or auto
 }
 
 // UserOwn as run.user is a user that no other application of the node has, for
@@ -92,6 +94,15 @@ type Network string
 const (
 	NetworkHost   Network = "host"   // the node's own
 	NetworkBridge Network = "bridge" // one of its own on the node's bridge, reached by run.ports
+)
+
+// UserNamespace is whose users a container has.
+type UserNamespace string
+
+// The users of a container.
+const (
+	UserNamespaceHost UserNamespace = "host" // the node's: its user 0 is the node's root, with less to do
+	UserNamespaceAuto UserNamespace = "auto" // its own, which on the node are a range of unprivileged ones that no other application has
 )
 
 // DNS says whom a container asks for names.

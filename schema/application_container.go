@@ -25,6 +25,9 @@ func (r *Run) ofContainer(set map[Option]any) {
 	if r.ReadOnly {
 		set[OptionReadOnly] = true
 	}
+	if r.UserNamespace != "" {
+		set[OptionUsers] = r.UserNamespace
+	}
 	if r.Init {
 		set[OptionInit] = true
 	}
@@ -53,6 +56,10 @@ func (a *Application) validateNetwork(c *check) {
 func (r *Run) validateContainer(c *check) {
 	c.need(r.Network == "" || r.Network == NetworkHost || r.Network == NetworkBridge,
 		"run.network", "must be host or bridge", r.Network)
+	c.need(r.UserNamespace == "" || r.UserNamespace == UserNamespaceHost || r.UserNamespace == UserNamespaceAuto,
+		"run.userNamespace", "must be host or auto", r.UserNamespace)
+	c.need(r.UserNamespace != UserNamespaceAuto || !r.Privileged, "run.userNamespace",
+		"auto and run.privileged exclude each other: users that are nobody on the node can't have its capabilities and devices", r.UserNamespace)
 	r.DNS.validate(c)
 	r.validateDevices(c)
 	r.Capabilities.validate(c)

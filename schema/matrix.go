@@ -31,6 +31,7 @@ const (
 	OptionDevices      Option = "devices"
 	OptionCapabilities Option = "capabilities"
 	OptionReadOnly     Option = "readOnly"
+	OptionUsers        Option = "userNamespace"
 	OptionInit         Option = "init"
 	OptionVolumes      Option = "volumes"
 	OptionTimezone     Option = "timezone"
@@ -84,6 +85,8 @@ var Matrix = []Row{
 		Reason: "an attached application has the capabilities of its container, a host process those of its user"},
 	{Option: OptionReadOnly, Path: "run.readOnly", Support: row(Supported, NotApplicable, NotApplicable),
 		Reason: "the root file system is that of the container, or of the node"},
+	{Option: OptionUsers, Path: "run.userNamespace", Support: row(Supported, NotApplicable, NotApplicable),
+		Reason: "an attached application has the users of its container, a host process those of the node"},
 	{Option: OptionInit, Path: "run.init", Support: row(Supported, NotApplicable, NotApplicable),
 		Reason: "the first process is that of the container, or of the node"},
 	{Option: OptionVolumes, Path: "run.volumes", Support: row(Supported, NotApplicable, NotApplicable),

@@ -46,6 +46,10 @@ const (
 	VersionSwitched Point = "version.switched" // it is the current one
 )
 
+// RangeTaken is passed when a container gets users of its own, which are noted on
+// disk as its, and nothing of it is there yet.
+const RangeTaken Point = "range.taken"
+
 // When tells one side of a step from the other.
 type When string
 
@@ -70,7 +74,7 @@ func All() []Point {
 		OutboxBegin, OutboxWritten, OutboxAnswer, OutboxAcked,
 		ShimBegin, ShimSettled, ShimMounted, ShimPlanted, ShimCreated, ShimWaiting, ShimRunning, ShimRecorded,
 		ShimHolds, ShimEnded, ShimNoted,
-		VersionStaged, VersionKept, VersionSwitched,
+		VersionStaged, VersionKept, VersionSwitched, RangeTaken,
 	}
 	for _, kind := range Steps {
 		all = append(all, OfStep(kind, Before), OfStep(kind, After))

@@ -209,8 +209,14 @@ func (s appSet) merge(a *App) bool {
 		return true
 	}
 	run, merged := a.Want.Run, *t.Want
-	if run.Hostname != "" && merged.Run.Hostname != "" && run.Hostname != merged.Run.Hostname {
-		conflict := fmt.Sprintf("run.hostname: %q here, %q in %s whose container is joined", run.Hostname, merged.Run.Hostname, t.Name)
+	var conflict string
+	switch {
+	case run.Hostname != "" && merged.Run.Hostname != "" && run.Hostname != merged.Run.Hostname:
+		conflict = fmt.Sprintf("run.hostname: %q here, %q in %s whose container is joined", run.Hostname, merged.Run.Hostname, t.Name)
+	case run.Privileged && merged.Run.UserNamespace == schema.UserNamespaceAuto:
+		conflict = fmt.Sprintf("run.privileged here, run.userNamespace auto in %s whose container is joined: they exclude each other", t.Name)
+	}
+	if conflict != "" {
 		if a.Fault == nil { // else there is a reason already why this isn't what desired says
 			a.refuse("conflict", conflict)
 		}
@@ -257,6 +263,9 @@ func hashOf(want *schema.Application) string {
 	}
 	if d := r.DNS; d != nil {
 		r.DNS = &schema.DNS{Servers: some(d.Servers), Search: some(d.Search)}
+	}
+	if r.UserNamespace == schema.UserNamespaceHost { // as if nothing were said
+		r.UserNamespace = ""
 	}
 	if r.Reload == "" {
 		return digest(w)

@@ -57,6 +57,9 @@ func checkMode(s Spec) error {
 	if s.Mode != schema.ModeAttach && s.Target != "" {
 		return fmt.Errorf("%w: attachTo belongs to mode attach, not %s", ErrInvalid, s.Mode)
 	}
+	if s.Privileged && s.UserNamespace == schema.UserNamespaceAuto {
+		return fmt.Errorf("%w: run.userNamespace auto and run.privileged exclude each other", ErrUnsupported)
+	}
 	return checkMatrix(s)
 }
 
@@ -75,6 +78,7 @@ func checkMatrix(s Spec) error {
 		{schema.OptionDevices, len(s.Devices) > 0},
 		{schema.OptionCapabilities, s.Capabilities != nil},
 		{schema.OptionReadOnly, s.ReadOnly},
+		{schema.OptionUsers, s.UserNamespace != ""},
 		{schema.OptionInit, s.Init},
 		{schema.OptionVolumes, len(s.Volumes) > 0},
 		{schema.OptionTimezone, s.Timezone != "" && s.Mode != schema.ModeHost},

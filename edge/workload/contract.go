@@ -69,6 +69,13 @@ type Spec struct {
 	Timezone     string               `json:"timezone,omitempty"`     // container and host: of the node's tables
 	Log          schema.Log           `json:"log,omitzero"`           // bounds other than the Runner's own
 
+	// UserNamespace is the node's unless it is schema.UserNamespaceAuto (container
+	// only): then the users 0 to RangeSize-1 inside are a Range of the node's that no
+	// other application has, kept until Remove, and beyond it for as long as volumes
+	// are kept. What is kept of a container goes on belonging to the same users of it
+	// whatever this says from start to start.
+	UserNamespace schema.UserNamespace `json:"userNamespace,omitempty"`
+
 	// Files are placed before the start, owned by User. container and attach:
 	// mounted at Path. host: written to $GNOMON_FILES + Path, never to Path
 	// itself, so that no application can replace a file of the node. What comes
@@ -224,4 +231,7 @@ var (
 	// ErrPortTaken: one of Ports is in use on the node; the message names it. It
 	// may become free.
 	ErrPortTaken = errors.New("port taken")
+	// ErrNoRange: every Range of the node's SubIDs is taken; the message has the
+	// numbers. One becomes free when an application that has one is removed.
+	ErrNoRange = errors.New("no users are left")
 )

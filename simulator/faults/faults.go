@@ -236,7 +236,7 @@ func (r *rig) recover(ctx context.Context) error {
 	if err := r.node.PowerCut(); err != nil {
 		return err
 	}
-	for _, dir := range []string{"state", "run", "apps"} {
+	for _, dir := range []string{"state", "run", "apps", "subids"} {
 		if err := os.RemoveAll(filepath.Join(r.node.Data, dir)); err != nil {
 			return err
 		}

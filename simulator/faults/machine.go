@@ -36,7 +36,7 @@ func observe(n *edgeproc.Node) (machine, error) {
 	for pid := range n.Processes() {
 		m["process"] = append(m["process"], pid)
 	}
-	for _, pattern := range []string{"run/*", "apps/*", "state/*", "components/unpacking", "net/*"} {
+	for _, pattern := range []string{"run/*", "apps/*", "subids/*", "state/*", "components/unpacking", "net/*"} {
 		found, err := filepath.Glob(filepath.Join(n.Data, pattern))
 		if err != nil {
 			return nil, err

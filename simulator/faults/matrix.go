@@ -21,7 +21,7 @@ type fault struct {
 // matrix is all that happens, in order; what is left to chance comes from random.
 func matrix(random *rand.Rand, short bool) []fault {
 	all := slices.Concat(stepFaults(), storeFaults(random, short), outboxFaults(), shimFaults(), versionFaults(), endFaults(),
-		processFaults(), limitFaults(), componentFaults(), serviceFaults(), bridgeFaults(), diskFaults(), rotFaults(), clockFaults(), powerFaults(random))
+		processFaults(), limitFaults(), componentFaults(), serviceFaults(), bridgeFaults(), usersFaults(), diskFaults(), rotFaults(), clockFaults(), powerFaults(random))
 	if !short {
 		return all
 	}

@@ -92,7 +92,7 @@ func (a *agent) assemble() error {
 	if err != nil {
 		return err
 	}
-	if a.workloads, err = executor.New(executor.Config{Data: cfg.Data, Shim: cfg.Shim, Cgroup: cfg.Cgroup, Bridge: cfg.Bridge, Log: a.log}); err != nil {
+	if a.workloads, err = executor.New(executor.Config{Data: cfg.Data, Shim: cfg.Shim, Cgroup: cfg.Cgroup, Bridge: cfg.Bridge, SubIDs: cfg.SubIDs, Log: a.log}); err != nil {
 		return err
 	}
 	if a.link, err = link.New(link.Config{Node: cfg.Node, Store: a.state, Dial: a.dial, Now: a.now, Log: a.log}); err != nil {

@@ -36,6 +36,7 @@ type config struct {
 	Cgroup      string
 	unit        string // cgroup that systemd has handed over, if Cgroup is below it
 	Bridge      workload.Bridge
+	SubIDs      workload.Range
 	Launch      *slot.Launch // nil: it wasn't started by a launcher
 	Bus         string       // "": none
 	Credentials string       // directory of what policies name as credentials; "": none
@@ -46,7 +47,7 @@ type config struct {
 }
 
 func runCommand() *cobra.Command {
-	cfg := config{Bridge: workload.DefaultBridge(), Data: "/var/lib/gnomon", Shim: besides("gnomon-shim"), LogFormat: "text", LogLevel: "info", OverrideLimit: override.DefaultLimit, Credentials: credentials.DefaultDir}
+	cfg := config{Bridge: workload.DefaultBridge(), SubIDs: workload.DefaultSubIDs(), Data: "/var/lib/gnomon", Shim: besides("gnomon-shim"), LogFormat: "text", LogLevel: "info", OverrideLimit: override.DefaultLimit, Credentials: credentials.DefaultDir}
 	var file string
 	c := &cobra.Command{
 		Use:   "run",
@@ -97,6 +98,7 @@ or in the file of --config (log-level: debug).`,
 	f.Var(&prefix{&cfg.Bridge.Pool}, "pool", "IPv4 addresses of such containers")
 	f.Var(&prefix{&cfg.Bridge.Pool6}, "pool6", "IPv6 addresses of such containers; empty = none")
 	f.Var(&forwarding{&cfg.Bridge.Userland}, "port-forwarding", "how ports reach such containers: auto (by nftables where the kernel has it) or userland")
+	f.Var(&subids{&cfg.SubIDs}, "subids", "users and groups of the node, as START:COUNT, that containers with run.userNamespace auto have theirs from, 65536 each")
 	f.StringVar(&cfg.Bus, "bus", cfg.Bus, "address of loopback on which devices and applications of the node find MQTT and their shadows, as 127.0.0.1:1883; also at the bridge of containers (default none)")
 	f.StringVar(&cfg.Credentials, "credentials", cfg.Credentials, "directory of the files that collection policies name as credentials of SNMP agents and MQTT brokers")
 	f.StringVar(&cfg.LogFormat, "log-format", cfg.LogFormat, "text or json")

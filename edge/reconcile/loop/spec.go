@@ -33,7 +33,7 @@ func specOf(a *reconcile.App, c artifact.Component, targetInstance string) workl
 		Resources: run.Resources, Network: run.Network, Ports: run.Ports, DNS: run.DNS, StopGrace: run.StopGrace.D(),
 	}
 	s.Devices, s.Capabilities, s.ReadOnly, s.Init = run.Devices, run.Capabilities, run.ReadOnly, run.Init
-	s.Volumes, s.Timezone = run.Volumes, run.Timezone
+	s.Volumes, s.Timezone, s.UserNamespace = run.Volumes, run.Timezone, run.UserNamespace
 	if run.Log != nil {
 		s.Log = *run.Log
 	}

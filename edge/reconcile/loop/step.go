@@ -116,7 +116,7 @@ func (l *Loop) account(o outcome) {
 	case errors.Is(o.err, context.Canceled) && !errors.Is(o.err, errOverdue): // nobody wants it any more, or the agent ends
 	case o.err != nil:
 		l.cfg.Log.Warn("step failed", "kind", string(s.Kind), "app", s.App, "error", o.err)
-		if s.Kind == reconcile.Start && !errors.Is(o.err, workload.ErrPortTaken) {
+		if s.Kind == reconcile.Start && !errors.Is(o.err, workload.ErrPortTaken) && !errors.Is(o.err, workload.ErrNoRange) {
 			delete(l.fetched, component) // perhaps it is what is missing
 		}
 		l.memory[s.App] = m.FailedStep(s, faultOf(s.Kind, o.err), o.status.Instance, l.cfg.Now())
@@ -145,6 +145,7 @@ func faultOf(kind reconcile.StepKind, err error) reconcile.Fault {
 		{workload.ErrInvalid, "invalid", true},
 		{workload.ErrTarget, "target-not-running", false},
 		{workload.ErrPortTaken, "port-taken", false},
+		{workload.ErrNoRange, "subids-exhausted", false},
 		{workload.ErrRunning, "already-running", false},
 		// The node's own state, which passes.
 		{artifact.ErrDiskFull, "disk-full", false},

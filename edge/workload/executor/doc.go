@@ -11,6 +11,7 @@
 //	DATA/apps/NAME/files/     files of host processes
 //	DATA/apps/NAME/versions/  of host processes, with the links current and good
 //	DATA/apps/NAME/uid        of a host process that has a user of its own
+//	DATA/subids/NAME          users of the node that are those of its container
 //	DATA/logs/NAME.log        output, rotated; kept when the name is removed
 //
 // One agent at a time may use a data directory and a cgroup.

@@ -29,6 +29,9 @@ type Config struct {
 	// Bridge is where containers with a network of their own are plugged in;
 	// default workload.DefaultBridge.
 	Bridge workload.Bridge
+	// SubIDs are the users of the node that containers with users of their own have
+	// them from; default workload.DefaultSubIDs. Two agents on a node need two.
+	SubIDs workload.Range
 
 	// StartTimeout bounds the set-up of a workload, not its run; default 30 s. It
 	// only ever matters on a node whose disk or kernel hangs.
@@ -44,7 +47,7 @@ type Executor struct {
 	changes chan struct{}
 	wake    wakeup
 
-	owners sync.Mutex // one user is given at a time
+	owners sync.Mutex // one user, or range of users, is given at a time
 
 	mu    sync.Mutex
 	names map[string]*sync.Mutex // serialises the calls for one name
@@ -74,6 +77,12 @@ func New(cfg Config) (*Executor, error) {
 	if err := cfg.Bridge.Check(); err != nil {
 		return nil, err
 	}
+	if cfg.SubIDs == (workload.Range{}) {
+		cfg.SubIDs = workload.DefaultSubIDs()
+	}
+	if err := cfg.SubIDs.Check(); err != nil {
+		return nil, err
+	}
 	shim, err := filepath.Abs(cfg.Shim)
 	if err != nil {
 		return nil, err
@@ -91,7 +100,7 @@ func New(cfg Config) (*Executor, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	for _, d := range []string{"run", "apps", "logs"} {
+	for _, d := range []string{"run", "apps", "logs", "subids"} {
 		// Other users of the node have no business with files and environments.
 		if err := os.MkdirAll(filepath.Join(cfg.Data, d), 0o711); err != nil {
 			return nil, err

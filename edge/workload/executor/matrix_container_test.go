@@ -85,6 +85,24 @@ func readOnly(*testing.T) trial {
 	}
 }
 
+// ownUsers shows that the root of the container is nobody on the node.
+func ownUsers(*testing.T) trial {
+	return trial{
+		run:    map[string]any{"userNamespace": "auto"},
+		spec:   func(s *workload.Spec) { s.UserNamespace = schema.UserNamespaceAuto },
+		script: `echo "I am $(id -u)"; touch $GNOMON_DATA/mine; echo over; sleep 1000`,
+		shows: func(t *testing.T, s *scene) {
+			if log := s.logs("app", "over"); !strings.Contains(log, "I am 0\n") {
+				t.Errorf("log:\n%s", log)
+			}
+			r := usersOf(t, s.runs("app", s.version).PID)
+			if uid, gid := idsOf(t, filepath.Join(s.DataPath("app"), "mine")); uid != r.Start || gid != r.Start || uid < 100_000 {
+				t.Errorf("what root made belongs to %d:%d, its users are %v", uid, gid, r)
+			}
+		},
+	}
+}
+
 // withInit shows that the program isn't the first process, and that nothing is left
 // of those it has abandoned.
 func withInit(*testing.T) trial {

@@ -3,6 +3,7 @@ package executor_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -58,6 +59,7 @@ func cells(t *testing.T) map[cell][]trial {
 	everywhere(t, all, schema.OptionDevices, devices)
 	everywhere(t, all, schema.OptionCapabilities, capabilities)
 	everywhere(t, all, schema.OptionReadOnly, readOnly)
+	everywhere(t, all, schema.OptionUsers, ownUsers)
 	everywhere(t, all, schema.OptionInit, withInit)
 	everywhere(t, all, schema.OptionVolumes, volumes)
 	everywhere(t, all, schema.OptionTimezone, zoned)
@@ -78,7 +80,26 @@ func TestMatrix(t *testing.T) {
 			for i, tr := range all[cell{row.Option, mode}] {
 				t.Run(fmt.Sprintf("%s/%s/%d", row.Option, mode, i), func(t *testing.T) {
 					t.Parallel()
-					try(t, row, mode, tr)
+					try(t, row, mode, tr, nil)
+				})
+			}
+		}
+	}
+}
+
+// Nor does it matter to any of them whether the container has users of its own.
+func TestMatrix_WithOwnUsers(t *testing.T) {
+	all := cells(t)
+	users := map[string]any{"userNamespace": schema.UserNamespaceAuto}
+	for _, row := range schema.Matrix {
+		for _, mode := range []schema.Mode{schema.ModeContainer, schema.ModeAttach} {
+			if row.Option == schema.OptionPrivileged || row.Option == schema.OptionUsers || !row.Support[mode].Allowed() {
+				continue
+			}
+			for i, tr := range all[cell{row.Option, mode}] {
+				t.Run(fmt.Sprintf("%s/%s/%d", row.Option, mode, i), func(t *testing.T) {
+					t.Parallel()
+					try(t, row, mode, tr, users)
 				})
 			}
 		}
@@ -112,16 +133,21 @@ func TestMatrix_EveryCellIsTried(t *testing.T) {
 	}
 }
 
-func try(t *testing.T, row schema.Row, mode schema.Mode, tr trial) {
+// try tries one cell. The container has further members of run.
+func try(t *testing.T, row schema.Row, mode schema.Mode, tr trial, container map[string]any) {
 	s := &scene{station: newStation(t), mode: mode}
 	if mode == schema.ModeAttach {
-		s.was = s.runs("target", s.want("target", s.document(schema.ModeContainer, "trap 'exit 0' TERM; while true; do sleep 0.05; done", nil)))
+		s.was = s.runs("target", s.want("target", s.document(schema.ModeContainer, "trap 'exit 0' TERM; while true; do sleep 0.05; done", container)))
 	}
 	if !row.Support[mode].Allowed() {
 		s.refuses(row, tr)
 		return
 	}
-	s.version = s.want("app", s.document(mode, tr.script, tr.run))
+	run := maps.Clone(tr.run)
+	if mode == schema.ModeContainer {
+		maps.Copy(run, container)
+	}
+	s.version = s.want("app", s.document(mode, tr.script, run))
 	tr.shows(t, s)
 	if mode != schema.ModeAttach {
 		return

@@ -143,7 +143,7 @@ func TestProtocol_EarlierShim(t *testing.T) {
 	// The next one is of this version.
 	s.Hash = "h3"
 	n.start(s)
-	if v, err := instance.Dir(filepath.Join(n.data, "run/app", n.get("app").Instance)).ReadRecord(); err != nil || v.Protocol != instance.Protocol {
+	if v, err := instance.Dir(filepath.Join(n.data, "run/app", n.get("app").Instance)).ReadRecord(); err != nil || v.Protocol != 2 { // which is enough to say it
 		t.Errorf("%+v %v", v, err)
 	}
 }
@@ -160,7 +160,7 @@ func TestProtocol_LaterShim(t *testing.T) {
 	put(t, dir.Spec(), fmt.Sprintf(`{"protocol":%d,"something":"else"}`, instance.Protocol+1), 0o600)
 	n.restart()
 	got := n.get("app")
-	if got.State != workload.Running || got.Instance != "0123456789ab" || !strings.Contains(got.Error, "protocol 3") {
+	if got.State != workload.Running || got.Instance != "0123456789ab" || !strings.Contains(got.Error, fmt.Sprint("protocol ", instance.Protocol+1)) {
 		t.Errorf("%+v", got)
 	}
 	s := workload.Spec{Name: "app", Mode: "host", Command: []string{"sleep", "1"}}

@@ -127,7 +127,7 @@ func (e *Executor) prepare(spec workload.Spec, beside *found) (found, *os.File, 
 	var id [6]byte
 	_, _ = rand.Read(id[:])
 	req := instance.Request{
-		Protocol: instance.Protocol, Instance: hex.EncodeToString(id[:]), Spec: spec,
+		Instance: hex.EncodeToString(id[:]), Spec: spec,
 		Cgroup: e.cgroupOf(spec), Shims: e.shims,
 		Data:    e.DataPath(spec.Name),
 		LogFile: e.LogPath(spec.Name), LogBytes: e.cfg.LogBytes, LogFiles: e.cfg.LogFiles,
@@ -162,6 +162,13 @@ func (e *Executor) prepare(spec workload.Spec, beside *found) (found, *os.File, 
 			req.Bridge = &e.cfg.Bridge
 		}
 		req.Upper, req.Work = filepath.Join(layer, "upper"), filepath.Join(layer, "work")
+		if spec.UserNamespace == schema.UserNamespaceAuto {
+			r, err := e.giveRange(spec.Name)
+			if err != nil {
+				return found{}, nil, err
+			}
+			req.Range = &r
+		}
 	case schema.ModeAttach:
 		if err := e.target(&req); err != nil {
 			return found{}, nil, err
@@ -228,7 +235,7 @@ func (e *Executor) target(req *instance.Request) error {
 	}
 	s.TargetInstance = st.Instance
 	req.Cgroup = filepath.Join(t.req.Cgroup, filepath.Base(req.Cgroup))
-	req.TargetDir, req.TargetPID = string(t.dir), st.PID
+	req.TargetDir, req.TargetPID, req.Range = string(t.dir), st.PID, t.req.Range
 	return nil
 }
 

@@ -209,6 +209,7 @@ func (e *Executor) Remove(ctx context.Context, name string) error {
 	for _, step := range []func() error{
 		func() error { return os.RemoveAll(e.app(name)) },
 		func() error { return e.clean(ctx, name) },
+		func() error { _, err := e.dropRange(name); return err },
 		func() error { return os.RemoveAll(e.run(name)) },
 	} {
 		if err := step(); err != nil {

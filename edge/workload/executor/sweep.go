@@ -25,7 +25,7 @@ import (
 // a shim that was killed at the wrong moment, or by a disk that was wiped under
 // them.
 type Leak struct {
-	Kind string // shim, cgroup, mount, directory or network
+	Kind string // shim, cgroup, mount, directory, network or range
 	What string // its path, or the instance it was that of
 }
 
@@ -35,7 +35,7 @@ type Leak struct {
 func (e *Executor) Sweep(ctx context.Context) ([]Leak, error) {
 	s := &sweep{e: e}
 	var errs []error
-	for _, step := range []func(context.Context) error{s.shims, s.cgroups, s.mounts, s.directories, s.network} {
+	for _, step := range []func(context.Context) error{s.shims, s.cgroups, s.mounts, s.directories, s.network, s.ranges} {
 		errs = append(errs, step(ctx))
 	}
 	return s.found, errors.Join(errs...)
@@ -312,6 +312,46 @@ func (s *sweep) network(ctx context.Context) error {
 	}
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		return fmt.Errorf("sweep the network: %w: %s", err, strings.TrimSpace(string(exit.Stderr)))
+	}
+	return err
+}
+
+// ranges gives back the users of names that have nothing on this disk any more.
+func (s *sweep) ranges(context.Context) error {
+	entries, err := os.ReadDir(filepath.Join(s.e.cfg.Data, "subids"))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, d := range entries {
+		if schema.ValidName(d.Name()) {
+			errs = append(errs, s.rangeOf(d.Name()))
+			continue
+		}
+		s.e.owners.Lock() // nobody is writing it
+		err := os.Remove(s.e.rangeFile(d.Name()))
+		s.e.owners.Unlock()
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *sweep) rangeOf(name string) error {
+	unlock, ok := s.e.tryLock(name)
+	if !ok {
+		return nil
+	}
+	defer unlock()
+	for _, dir := range []string{s.e.run(name), s.e.app(name)} {
+		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	dropped, err := s.e.dropRange(name)
+	if dropped {
+		s.note("range", name)
 	}
 	return err
 }

@@ -12,12 +12,24 @@ import (
 	"gnomon/edge/workload"
 )
 
-// Protocol is the version both sides write: 1 was what came first; 2 knows networks
-// of containers, and users and versions of host applications. Both sides read
-// every version up to their own and refuse what is newer: a later agent lives with
-// the shims of an earlier one, which it gives nothing that they couldn't read, and
-// an earlier agent leaves those of a later one alone.
-const Protocol = 2
+// Protocol is the version both sides speak: 1 was what came first; 2 knows networks
+// of containers, and users and versions of host applications; 3 users of containers.
+// Both sides read every version up to their own and refuse what is newer: a later
+// agent lives with the shims of an earlier one, which it gives nothing that they
+// couldn't read, and an earlier agent leaves those of a later one alone. Each
+// instance is written in the earliest version from 2 that can say it, so that an
+// earlier agent that comes back has all the others.
+const Protocol = 3
+
+// plain is the version of an instance that needs no later one.
+const plain = 2
+
+func (r Request) version() int {
+	if r.Range != nil {
+		return 3
+	}
+	return plain
+}
 
 // StopSignal makes a shim look at stop.json. Left alone it does nothing, so it may
 // come at any time, also while the shim replaces itself; it looks again after.
@@ -42,6 +54,8 @@ type Request struct {
 
 	Volumes string `json:"volumes,omitempty"` // container: lasting volumes
 	Kept    string `json:"kept,omitempty"`    // container: those that outlive the application
+
+	Range *workload.Range `json:"range,omitempty"` // container, attach: what the users of the container are on the node; nil = themselves
 
 	Bridge *workload.Bridge `json:"bridge,omitempty"` // container with a network of its own
 	Root   string           `json:"root,omitempty"`   // host: where this application's own copy of Spec.Root is; "" = there
@@ -145,7 +159,7 @@ func known(version int, path string) error {
 // it durable, which need not be waited for: after a power cut nothing runs, and an
 // instance without a request is one that was never started.
 func (d Dir) PutRequest(r Request) error {
-	r.Protocol = Protocol
+	r.Protocol = r.version()
 	return putJSON(d.Spec(), r)
 }
 
@@ -156,7 +170,7 @@ func (d Dir) SyncRequest() error { return settle(d.Spec()) }
 // is for a start only: how a workload ended must not be lost.
 func (d Dir) PutRecord(r Record) error {
 	if r.Protocol == 0 {
-		r.Protocol = Protocol
+		r.Protocol = plain
 	}
 	return putJSON(d.Status(), r)
 }
@@ -166,7 +180,7 @@ func (d Dir) SyncRecord() error { return settle(d.Status()) }
 
 // WriteRequest writes spec.json.
 func (d Dir) WriteRequest(r Request) error {
-	r.Protocol = Protocol
+	r.Protocol = r.version()
 	return writeJSON(d.Spec(), r)
 }
 
@@ -205,7 +219,7 @@ func (d Dir) ReadRecord() (Record, error) {
 // WriteRecord writes status.json, in the version that r is of.
 func (d Dir) WriteRecord(r Record) error {
 	if r.Protocol == 0 {
-		r.Protocol = Protocol
+		r.Protocol = plain
 	}
 	return writeJSON(d.Status(), r)
 }
@@ -218,5 +232,5 @@ func (d Dir) ReadStop() (s Stop, ok bool) {
 
 // WriteStop writes stop.json.
 func (d Dir) WriteStop(grace time.Duration) error {
-	return writeJSON(d.Stop(), Stop{Protocol: Protocol, Grace: grace})
+	return writeJSON(d.Stop(), Stop{Protocol: plain, Grace: grace})
 }

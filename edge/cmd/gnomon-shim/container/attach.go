@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/runc/libcontainer"
 	"golang.org/x/sys/unix"
 
+	"gnomon/edge/cmd/gnomon-shim/idmap"
 	"gnomon/edge/cmd/gnomon-shim/launch"
 	"gnomon/edge/failpoint"
 	"gnomon/edge/workload"
@@ -32,7 +33,7 @@ func Attach(j launch.Job) (s launch.Started, err error) {
 	if err != nil {
 		return s, fmt.Errorf("load container of %s: %w", r.Spec.Target, err)
 	}
-	u, err := launch.FindUser(fmt.Sprintf("/proc/%d/root", r.TargetPID), r.Spec.User)
+	u, err := j.FindUser(fmt.Sprintf("/proc/%d/root", r.TargetPID))
 	if err != nil {
 		return s, err
 	}
@@ -46,7 +47,11 @@ func Attach(j launch.Job) (s launch.Started, err error) {
 		w.Root = Opt(r.Spec.Name)
 		// Beside another instance there is one already, of the same component, and each takes away one.
 		sole := r.Spec.Former == ""
-		grafts = append(grafts, graft{from: r.Spec.Root, to: w.Root, dir: true, readonly: true, sole: sole})
+		m, err := shown(j, 0)
+		if err != nil {
+			return s, err
+		}
+		grafts = append(grafts, graft{from: r.Spec.Root, to: w.Root, dir: true, readonly: true, sole: sole, owners: m})
 	}
 	for _, f := range files {
 		grafts = append(grafts, graft{from: f.Source, to: f.Path, dir: f.Dir, readonly: f.ReadOnly})
@@ -56,11 +61,12 @@ func Attach(j launch.Job) (s launch.Started, err error) {
 		return s, err
 	}
 	if target.Spec.ReadOnly {
-		if err := makePoints(instance.Dir(r.TargetDir), grafts); err != nil {
+		err := as(j.Start(), func() error { return makePoints(instance.Dir(r.TargetDir), grafts) })
+		if err != nil {
 			return s, err
 		}
 	}
-	if err := errors.Join(plant(r.TargetPID, grafts), failpoint.Hit(failpoint.ShimPlanted)); err != nil {
+	if err := errors.Join(plant(r.TargetPID, j.Start(), grafts), failpoint.Hit(failpoint.ShimPlanted)); err != nil {
 		return s, err
 	}
 	g, err := cgroup.At(r.Cgroup)
@@ -106,7 +112,7 @@ func Detach(r instance.Request) {
 	if len(points) == 0 {
 		return
 	}
-	_ = inside(r.TargetPID, func() error {
+	_ = inside(r.TargetPID, 0, func() error {
 		for p, n := range points {
 			for range n {
 				_ = unix.Unmount(p, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
@@ -122,10 +128,12 @@ type graft struct {
 	dir      bool
 	readonly bool
 	sole     bool // what is mounted at to is ours, left by a shim that was killed
+	owners   *idmap.Map
 }
 
-// plant mounts into the mount namespace of a process without restarting it.
-func plant(pid int, grafts []graft) error {
+// plant mounts into the mount namespace of a process without restarting it. What
+// has to be made for that belongs to the root of the container.
+func plant(pid int, root uint32, grafts []graft) error {
 	if len(grafts) == 0 {
 		return nil
 	}
@@ -138,7 +146,7 @@ func plant(pid int, grafts []graft) error {
 		defer func() { _ = unix.Close(fd) }()
 		trees[i] = fd
 	}
-	return inside(pid, func() error {
+	return inside(pid, root, func() error {
 		for i, g := range grafts {
 			if err := g.mountpoint(); err != nil {
 				return fmt.Errorf("make mount point %s in the container: %w", g.to, err)
@@ -164,6 +172,13 @@ func (g graft) tree() (fd int, err error) {
 	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
 		_ = unix.Close(fd)
 		return -1, fmt.Errorf("restrict mount of %s: %w", g.from, err)
+	}
+	if g.owners == nil {
+		return fd, nil
+	}
+	if err := g.owners.Apply(fd, g.from); err != nil {
+		_ = unix.Close(fd)
+		return -1, unmapped(err)
 	}
 	return fd, nil
 }
@@ -219,8 +234,8 @@ func (g graft) mountpoint() error {
 }
 
 // inside runs fn with the root and mounts of another process, on a thread that
-// ends with it.
-func inside(pid int, fn func() error) error {
+// ends with it. What it makes belongs to a user of the node.
+func inside(pid int, owner uint32, fn func() error) error {
 	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid))
 	if err != nil {
 		return err
@@ -236,6 +251,10 @@ func inside(pid int, fn func() error) error {
 		}
 		if err != nil {
 			done <- fmt.Errorf("enter mount namespace of process %d: %w", pid, err)
+			return
+		}
+		if err := become(owner); err != nil {
+			done <- err
 			return
 		}
 		done <- fn()

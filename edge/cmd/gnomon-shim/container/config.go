@@ -1,6 +1,7 @@
 package container
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 
@@ -26,16 +27,27 @@ func config(j launch.Job, u launch.User, files []launch.Placed) (*configs.Config
 	if err != nil {
 		return nil, err
 	}
+	system, root := systemMounts(s.Privileged), j.Dir.Rootfs()
+	if j.Request.Range != nil {
+		if root, err = reachable(root); err != nil {
+			return nil, err
+		}
+		planted, err := plantDevices(j, nodes)
+		if err := errors.Join(err, plantSystem(j, system)); err != nil {
+			return nil, err
+		}
+		system, nodes = append(system, planted...), nil
+	}
 	held := capabilitiesOf(s)
 	normal := 0
 	c := &configs.Config{
-		Rootfs:          j.Dir.Rootfs(),
+		Rootfs:          root,
 		RootPropagation: unix.MS_SLAVE | unix.MS_REC,
 		Hostname:        hostname(s),
 		Namespaces: configs.Namespaces{
 			{Type: configs.NEWNS}, {Type: configs.NEWPID}, {Type: configs.NEWUTS}, {Type: configs.NEWIPC},
 		},
-		Mounts:          append(systemMounts(s.Privileged), mounts...),
+		Mounts:          append(system, mounts...),
 		Readonlyfs:      s.ReadOnly,
 		Devices:         nodes,
 		Capabilities:    &configs.Capabilities{Bounding: held, Effective: held, Permitted: held},
@@ -49,6 +61,10 @@ func config(j launch.Job, u launch.User, files []launch.Placed) (*configs.Config
 		},
 	}
 	c.Cgroups.Devices = rules
+	if m := mapping(j); m != nil {
+		c.Namespaces.Add(configs.NEWUSER, "")
+		c.UIDMappings, c.GIDMappings = m, m
+	}
 	if !s.Privileged {
 		c.MaskPaths, c.ReadonlyPaths = maskedPaths, readonlyPaths
 	}

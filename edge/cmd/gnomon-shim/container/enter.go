@@ -30,7 +30,7 @@ func Enter(j launch.Job, pid int, args []string, console *os.File) (*libcontaine
 	if err != nil {
 		return nil, fmt.Errorf("load container: %w", err)
 	}
-	u, err := launch.FindUser(fmt.Sprintf("/proc/%d/root", pid), r.Spec.User)
+	u, err := j.FindUser(fmt.Sprintf("/proc/%d/root", pid))
 	if err != nil {
 		return nil, err
 	}

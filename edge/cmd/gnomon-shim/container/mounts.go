@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/runc/libcontainer/configs"
 	"golang.org/x/sys/unix"
 
+	"gnomon/edge/cmd/gnomon-shim/idmap"
 	"gnomon/edge/cmd/gnomon-shim/launch"
 	"gnomon/schema"
 )
@@ -19,14 +20,15 @@ import (
 // it may write to when its root is read-only. One within another comes after it.
 func ownMounts(j launch.Job, u launch.User, files []launch.Placed) ([]*configs.Mount, error) {
 	s := j.Request.Spec
-	mounts := []*configs.Mount{
-		{Device: "bind", Source: j.Request.Data, Destination: dataMount, Flags: unix.MS_BIND | unix.MS_NOSUID | unix.MS_NODEV},
+	data, err := keptMount(j, j.Request.Data, dataMount)
+	if err != nil {
+		return nil, err
 	}
 	volumes, err := volumeMounts(j, u)
 	if err != nil {
 		return nil, err
 	}
-	mounts = append(mounts, volumes...)
+	mounts := append([]*configs.Mount{data}, volumes...)
 	if s.ReadOnly {
 		for _, path := range []string{"/tmp", "/run", "/var/tmp"} {
 			if !slices.ContainsFunc(volumes, func(m *configs.Mount) bool { return m.Destination == path }) {
@@ -66,10 +68,33 @@ func volumeMounts(j launch.Job, u launch.User) ([]*configs.Mount, error) {
 		if err != nil {
 			return nil, fmt.Errorf("run.volumes %s: %w", v.Name, err)
 		}
-		mounts = append(mounts, &configs.Mount{Device: "bind", Source: dir, Destination: v.Path,
-			Flags: unix.MS_BIND | unix.MS_NOSUID | unix.MS_NODEV})
+		m, err := keptMount(j, dir, v.Path)
+		if err != nil {
+			return nil, fmt.Errorf("run.volumes %s: %w", v.Name, err)
+		}
+		mounts = append(mounts, m)
 	}
 	return mounts, nil
+}
+
+// used are maps that libcontainer is yet to open by their paths. They go when the
+// program is replaced.
+var used []*idmap.Map
+
+// keptMount shows the container a directory that outlives it.
+func keptMount(j launch.Job, dir, path string) (*configs.Mount, error) {
+	mount := &configs.Mount{Device: "bind", Source: dir, Destination: path, Flags: unix.MS_BIND | unix.MS_NOSUID | unix.MS_NODEV}
+	base, err := launch.Base(dir)
+	if err != nil {
+		return nil, err
+	}
+	m, err := shown(j, base)
+	if err != nil || m == nil {
+		return mount, err
+	}
+	used = append(used, m)
+	mount.IDMapping = &configs.MountIDMapping{UserNSPath: m.Path()}
+	return mount, nil
 }
 
 // volume makes a lasting volume, which belongs to the user of the program, or
@@ -92,10 +117,15 @@ func volume(j launch.Job, v schema.Volume, u launch.User) (string, error) {
 	if !errors.Is(err, os.ErrNotExist) {
 		return "", err
 	}
-	if err := os.Mkdir(here, 0o755); err != nil {
+	// No volume is called so: what a start that was cut off has left is nobody's.
+	fresh := filepath.Join(filepath.Dir(here), ".new")
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", err
 	}
-	return here, os.Chown(here, u.UID, u.GID)
+	if err := j.MakeOwned(fresh, u); err != nil {
+		return "", err
+	}
+	return here, os.Rename(fresh, here)
 }
 
 // zoneMount shows the node's table where programs look for theirs.

@@ -2,8 +2,11 @@ package container
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"github.com/opencontainers/runc/libcontainer/configs"
 	"golang.org/x/sys/unix"
@@ -36,13 +39,13 @@ func prepareNetwork(j launch.Job) (*netting, error) {
 		n.ports = nil // the instance beside which it starts has them open, and shares them
 	}
 	if !n.own && r.Spec.DNS == nil {
-		return n, n.look()
+		return n, n.look(r.Range != nil)
 	}
 	// There from before the first thing is taken until after the last is given back.
 	if err := os.MkdirAll(n.dir, 0o755); err != nil {
 		return nil, err
 	}
-	if err := n.look(); err != nil {
+	if err := n.look(r.Range != nil); err != nil {
 		return nil, err
 	}
 	if n.own {
@@ -59,14 +62,36 @@ func prepareNetwork(j launch.Job) (*netting, error) {
 	return n, n.writeNames(r)
 }
 
-// look finds out whether a port is taken.
-func (n *netting) look() error {
+// look finds out whether a port is taken, or can't be had by users that are nobody
+// in the node's network.
+func (n *netting) look(users bool) error {
 	if n.own {
 		return nil
+	}
+	if err := n.reserved(); users && err != nil {
+		return err
 	}
 	sockets, err := network.Reserve(n.ports)
 	network.Close(sockets)
 	return err
+}
+
+// reserved tells whether a port is one that takes a capability of the node to bind.
+func (n *netting) reserved() error {
+	const setting = "net.ipv4.ip_unprivileged_port_start"
+	first := 1024
+	if b, err := os.ReadFile("/proc/sys/" + strings.ReplaceAll(setting, ".", "/")); err == nil {
+		if v, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil {
+			first = v
+		}
+	}
+	for _, p := range n.ports {
+		if p.Host < first {
+			return fmt.Errorf("%w: run.ports %d: in the node's network run.userNamespace auto has ports from %d on (%s); set run.network to bridge",
+				workload.ErrUnsupported, p.Host, first, setting)
+		}
+	}
+	return nil
 }
 
 // alive tells whether anything of an instance may still use its addresses.

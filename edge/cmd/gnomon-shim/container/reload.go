@@ -25,7 +25,7 @@ var moveMountBeneath = 0x200
 // container of a process. Whoever opens one sees all of the old content or all of
 // the new.
 func Reload(j launch.Job, former []schema.File, pid int) error {
-	u, err := launch.FindUser(fmt.Sprintf("/proc/%d/root", pid), j.Request.Spec.User)
+	u, err := j.FindUser(fmt.Sprintf("/proc/%d/root", pid))
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (g graft) swap(pid int, instance string) (sole bool, err error) {
 	}
 	defer func() { _ = unix.Close(tree) }()
 	below := stacked(pid, g.to, instance)
-	err = inside(pid, func() error {
+	err = inside(pid, 0, func() error {
 		const flags = unix.MOVE_MOUNT_F_EMPTY_PATH
 		err := unix.MoveMount(tree, "", unix.AT_FDCWD, g.to, flags|moveMountBeneath)
 		if err == nil {

@@ -46,7 +46,7 @@ func TestSwap_OnOlderKernels(t *testing.T) {
 				}
 			}
 			content(0)
-			if err := plant(pid, []graft{g}); err != nil {
+			if err := plant(pid, 0, []graft{g}); err != nil {
 				t.Fatal(err)
 			}
 			want := 1

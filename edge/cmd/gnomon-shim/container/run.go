@@ -28,7 +28,7 @@ func Run(j launch.Job) (s launch.Started, err error) {
 	if err := errors.Join(mountRoot(j), failpoint.Hit(failpoint.ShimMounted)); err != nil {
 		return s, err
 	}
-	u, err := launch.FindUser(j.Dir.Rootfs(), j.Request.Spec.User)
+	u, err := j.FindUser(j.Dir.Rootfs())
 	if err != nil {
 		return s, err
 	}
@@ -59,6 +59,10 @@ func Run(j launch.Job) (s launch.Started, err error) {
 	}
 	p := process(j, u, launch.Where{Root: "/", Data: dataMount})
 	p.Init = true
+	if r := j.Request.Range; r != nil { // the user may open /dev/stdout by name
+		on := u.From(r.Start)
+		_ = j.Output.Chown(on.UID, on.GID)
+	}
 	st, err := staged(p, j, j.Request.Spec)
 	if err != nil {
 		return s, errors.Join(err, c.Destroy())
@@ -181,19 +185,23 @@ func mountRoot(j launch.Job) error {
 		return fmt.Errorf("isolate mounts: %w", err)
 	}
 	r := j.Request
-	for _, d := range []string{r.Upper, r.Work, j.Dir.Rootfs()} {
-		if err := os.MkdirAll(d, 0o755); err != nil {
-			return err
-		}
+	if err := os.MkdirAll(j.Dir.Rootfs(), 0o755); err != nil {
+		return err
 	}
 	if st, err := os.Stat(r.Spec.Root); err != nil || !st.IsDir() {
 		return fmt.Errorf("component root %s is not a directory: %w", r.Spec.Root, errors.Join(err, unix.ENOTDIR))
 	}
-	data := "lowerdir=" + escape(r.Spec.Root) + ",upperdir=" + escape(r.Upper) + ",workdir=" + escape(r.Work)
-	if err := unix.Mount("overlay", j.Dir.Rootfs(), "overlay", 0, data); err != nil {
-		return fmt.Errorf("mount root file system over %s: %w", r.Spec.Root, err)
+	base, err := makeLayer(j)
+	if err != nil {
+		return err
 	}
-	return nil
+	return asShown(j, base, func() error {
+		data := "lowerdir=" + escape(r.Spec.Root) + ",upperdir=" + escape(r.Upper) + ",workdir=" + escape(r.Work)
+		if err := unix.Mount("overlay", j.Dir.Rootfs(), "overlay", 0, data); err != nil {
+			return fmt.Errorf("mount root file system over %s: %w", r.Spec.Root, err)
+		}
+		return nil
+	})
 }
 
 // escape keeps characters of a path from being read as overlayfs syntax.

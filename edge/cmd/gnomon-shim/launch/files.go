@@ -38,7 +38,7 @@ func (j Job) PlaceFiles(u User, tree bool) ([]Placed, error) {
 		return nil, err
 	}
 	defer func() { _ = root.Close() }()
-	p := placer{root: root, user: u, tree: tree, bytes: workload.MaxFromBytes, entries: workload.MaxFromEntries}
+	p := placer{root: root, user: u.From(j.Start()), tree: tree, bytes: workload.MaxFromBytes, entries: workload.MaxFromEntries}
 	var placed []Placed
 	for i, f := range j.Request.Spec.Files {
 		name := placeOf(i, f, tree)
@@ -64,7 +64,7 @@ func (j Job) ReplaceFiles(u User, former []schema.File, tree bool) ([]Placed, er
 		return nil, err
 	}
 	defer func() { _ = root.Close() }()
-	p := placer{root: root, user: u, tree: tree}
+	p := placer{root: root, user: u.From(j.Start()), tree: tree}
 	var placed []Placed
 	for i, f := range j.Request.Spec.Files {
 		if f.Content == former[i].Content {

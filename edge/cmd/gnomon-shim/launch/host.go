@@ -24,6 +24,11 @@ func Host(j Job) (s Started, err error) {
 	if err := j.PrepareData(u); err != nil {
 		return s, err
 	}
+	if j.Request.Spec.Former == "" { // else a container has it open
+		if err := Rebase(j.Request.Data); err != nil {
+			return s, err
+		}
+	}
 	if _, err := j.PlaceFiles(u, true); err != nil {
 		return s, err
 	}

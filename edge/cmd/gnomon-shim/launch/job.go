@@ -180,11 +180,3 @@ func FindUser(root, spec string) (User, error) {
 	}
 	return User{UID: u.Uid, GID: u.Gid, Groups: u.Sgids, Home: u.Home}, nil
 }
-
-// PrepareData makes the directory that survives updates, owned by the user.
-func (j Job) PrepareData(u User) error {
-	if err := os.MkdirAll(j.Request.Data, 0o755); err != nil {
-		return err
-	}
-	return os.Chown(j.Request.Data, u.UID, u.GID)
-}
