@@ -58,6 +58,10 @@ func TestParseApplication_Refuses(t *testing.T) {
 		{"attach with network", `{"mode":"attach","attachTo":"b","run":{"command":["x"],"network":"bridge"}}`, "run.network"},
 		{"host with network", `{"mode":"host","run":{"command":["x"],"network":"host"}}`, "run.network"},
 		{"ports in the node's network", `{"component":"a@1","run":{"ports":[{"host":8080,"container":80}]}}`, "run.ports[0].container"},
+		{"users", `{"component":"a@1","run":{"userNamespace":"private"}}`, "run.userNamespace"},
+		{"users and privileged", `{"component":"a@1","run":{"userNamespace":"auto","privileged":true}}`, "run.userNamespace"},
+		{"attach with users", `{"mode":"attach","attachTo":"b","run":{"command":["x"],"userNamespace":"auto"}}`, "run.userNamespace"},
+		{"host with users", `{"mode":"host","run":{"command":["x"],"userNamespace":"host"}}`, "run.userNamespace"},
 		{"dns server", `{"component":"a@1","run":{"dns":{"servers":["ns.example"]}}}`, "run.dns.servers[0]"},
 		{"dns servers", `{"component":"a@1","run":{"dns":{"servers":["1.1.1.1","1.1.1.2","1.1.1.3","1.1.1.4"]}}}`, "run.dns.servers"},
 		{"dns search", `{"component":"a@1","run":{"dns":{"search":["a b"]}}}`, "run.dns.search[0]"},
@@ -137,6 +141,7 @@ serial: yes | yes, container rebuilt | not applicable
 devices: yes | not applicable | not applicable
 capabilities: yes | not applicable | not applicable
 readOnly: yes | not applicable | not applicable
+userNamespace: yes | not applicable | not applicable
 init: yes | not applicable | not applicable
 volumes: yes | not applicable | not applicable
 timezone: yes | not applicable | yes

@@ -261,6 +261,17 @@ func TestPrepare_Conflict(t *testing.T) {
 	}
 }
 
+// Who has nobody's users on the node can't be made privileged by who is attached.
+func TestPrepare_PrivilegedInAContainerWithUsersOfItsOwn(t *testing.T) {
+	s := newScene(t).want("web", `{"component":"web@1","run":{"userNamespace":"auto"}}`).
+		want("a", `{"mode":"attach","attachTo":"web","run":{"command":["/x"],"privileged":true}}`)
+	s.steps("fetch web")
+	s.faulty("a", "conflict")
+	if s.app("web").Want.Run.Privileged {
+		t.Error("the container is to be privileged")
+	}
+}
+
 // An edit that contradicts another application must not rebuild the container.
 func TestPrepare_ConflictKeepsWhatWasApplied(t *testing.T) {
 	s := newScene(t).want("web", web).want("a", hostname("h1")).

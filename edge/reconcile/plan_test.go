@@ -56,6 +56,7 @@ func TestMake_NeverTouchesWhatRunsAsWanted(t *testing.T) {
 		web,
 		`{"component":"web@1","state":"running","mode":"container"}`,
 		`{"component":"web@1","run":{"env":{},"files":[],"ports":[],"serial":[]}}`,
+		`{"component":"web@1","run":{"userNamespace":"host"}}`,
 		`{"component":"web@1","run":{"stopGrace":"1s"}}`,
 		`{"component":"web@1","run":{"restart":{"policy":"never","backoff":"5s"}}}`,
 		`{"component":"web@1","run":{"health":{"tcp":{"port":80}}}}`,
@@ -97,6 +98,7 @@ func TestPrepare_WhatRunsDifferentlyHasAnotherHash(t *testing.T) {
 		`{"component":"web@1","run":{"privileged":true}}`,
 		`{"component":"web@1","run":{"serial":["/dev/ttyS1"]}}`,
 		`{"component":"web@1","run":{"hostname":"h"}}`,
+		`{"component":"web@1","run":{"userNamespace":"auto"}}`,
 		`{"component":"web@1","run":{"resources":{"memory":"64Mi"}}}`,
 		`{"component":"web@1","mode":"host"}`,
 	} {

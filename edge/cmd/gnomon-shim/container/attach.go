@@ -42,19 +42,12 @@ func Attach(j launch.Job) (s launch.Started, err error) {
 		return s, err
 	}
 	w := launch.Where{Data: dataMount}
-	grafts := []graft{}
 	if r.Spec.Root != "" {
 		w.Root = Opt(r.Spec.Name)
-		// Beside another instance there is one already, of the same component, and each takes away one.
-		sole := r.Spec.Former == ""
-		m, err := shown(j, 0)
-		if err != nil {
-			return s, err
-		}
-		grafts = append(grafts, graft{from: r.Spec.Root, to: w.Root, dir: true, readonly: true, sole: sole, owners: m})
 	}
-	for _, f := range files {
-		grafts = append(grafts, graft{from: f.Source, to: f.Path, dir: f.Dir, readonly: f.ReadOnly})
+	grafts, err := graftsOf(j, files)
+	if err != nil {
+		return s, err
 	}
 	target, err := instance.Dir(r.TargetDir).ReadRequest()
 	if err != nil {
@@ -94,6 +87,23 @@ func Attach(j launch.Job) (s launch.Started, err error) {
 	}
 	s.PID, err = p.Pid()
 	return s, errors.Join(err, j.Settle())
+}
+
+// graftsOf are the component and the files of an attached application.
+func graftsOf(j launch.Job, files []launch.Placed) (all []graft, err error) {
+	if s := j.Request.Spec; s.Root != "" {
+		m, err := shown(j, 0)
+		if err != nil {
+			return nil, err
+		}
+		// Beside another instance there is one already, of the same component, and each takes away one.
+		sole := s.Former == ""
+		all = append(all, graft{from: s.Root, to: Opt(s.Name), dir: true, readonly: true, sole: sole, owners: m})
+	}
+	for _, f := range files {
+		all = append(all, graft{from: f.Source, to: f.Path, dir: f.Dir, readonly: f.ReadOnly})
+	}
+	return all, nil
 }
 
 // Opt is where the target's container sees the component of an attached
