@@ -44,7 +44,7 @@ func (m *Meter) validateMQTT(c *check, at string, p *Policy) {
 var modifier = regexp.MustCompile(`(^|[.|{\[,:])[@!]`)
 
 func (it *Item) validateMQTT(c *check, at string) {
-	c.need(it.Type == "", at+".type", "is not for MQTT: values say themselves what they are", it.Type)
+	c.need(it.Type == "" || it.Type == "bool", at+".type", "must be bool, for on and off, or left out: values say themselves what they are", it.Type)
 	c.need(it.Topic != "" && isTopic(it.Topic), at+".topic", "must be a topic without wildcards, of 1 to 512 bytes", it.Topic)
 	c.need(len(it.Path) <= MaxPathBytes && !modifier.MatchString(it.Path), at+".path", "must point into JSON, such as energy.total, in at most 256 bytes and without modifiers", it.Path)
 }

@@ -20,6 +20,7 @@ import (
 	"gnomon/edge/collect/dlt645"
 	"gnomon/edge/collect/dlt698"
 	"gnomon/edge/collect/modbus"
+	"gnomon/edge/collect/mqtt"
 	"gnomon/edge/collect/q376"
 	"gnomon/edge/collect/snmp"
 	"gnomon/edge/health"
@@ -104,7 +105,7 @@ func (a *agent) assemble() error {
 		return err
 	}
 	a.probes = probe.New(probe.Config{Exec: a.workloads.Exec, Log: a.log})
-	a.policies = collect.New(collect.Config{Drivers: drivers(cfg), Now: a.now, Log: a.log})
+	a.policies = collect.New(collect.Config{Drivers: drivers(cfg, a.log), Now: a.now, Log: a.log})
 	if a.health, err = a.watch(); err != nil {
 		return err
 	}
@@ -125,7 +126,7 @@ func (a *agent) assemble() error {
 }
 
 // drivers returns a driver for every kind of source, one for each protocol.
-func drivers(cfg config) map[schema.SourceKind]collect.Driver {
+func drivers(cfg config, log *slog.Logger) map[schema.SourceKind]collect.Driver {
 	all := make(map[schema.SourceKind]collect.Driver)
 	for _, p := range []struct {
 		driver collect.Driver
@@ -136,6 +137,7 @@ func drivers(cfg config) map[schema.SourceKind]collect.Driver {
 		{dlt698.New(), dlt698.Kinds},
 		{q376.New(), q376.Kinds},
 		{snmp.New(credentials.Dir(cfg.Credentials)), snmp.Kinds},
+		{mqtt.New(mqtt.Config{Client: cfg.Node, Credentials: credentials.Dir(cfg.Credentials), Log: log}), mqtt.Kinds},
 	} {
 		for _, kind := range p.kinds {
 			all[kind] = p.driver
