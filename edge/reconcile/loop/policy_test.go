@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gnomon/edge/collect"
+	"gnomon/edge/reconcile"
 	"gnomon/edge/state"
 	"gnomon/shadow"
 )
@@ -113,6 +114,32 @@ func TestPolicy_Deleted(t *testing.T) {
 	})
 }
 
+// The report of a policy of many meters is no larger than its shadow may be.
+func TestReadings_BesideDesired(t *testing.T) {
+	var meters []*shadow.Value
+	all := map[string]map[string]collect.Reading{}
+	for m := range 480 {
+		id := fmt.Sprint("m", m)
+		meters = append(meters, shadow.NewObject(
+			shadow.Member{Key: "id", Value: shadow.Text(id)}, shadow.Member{Key: "address", Value: shadow.Text("202600000001")},
+			shadow.Member{Key: "protocol", Value: shadow.Text("dlt645")}))
+		items := map[string]collect.Reading{}
+		for _, name := range []string{"V", "I", "PF", "P", "E"} {
+			items[name] = collect.Reading{Value: shadow.Int(2300), At: time.Unix(1e9, 0), Quality: collect.Good}
+		}
+		all[id] = items
+	}
+	desired := shadow.NewObject(shadow.Member{Key: "meters", Value: shadow.NewArray(meters...)})
+	p := &policy{applied: reconcile.Applied{Desired: desired}}
+	reported := p.report(Policy{Phase: "collecting"}, collect.Report{Readings: all})
+	if n := len(desired.AppendJSON(nil)) + len(reported.AppendJSON(nil)); n > shadow.DefaultLimits.StateBytes {
+		t.Errorf("desired and reported have %d bytes, a shadow at most %d", n, shadow.DefaultLimits.StateBytes)
+	}
+	if reported.Get("readings").Len() == 0 || reported.Get("omitted") == nil {
+		t.Errorf("%d meters are in it, omitted: %v", reported.Get("readings").Len(), reported.Get("omitted"))
+	}
+}
+
 // A policy with more readings than fit into a shadow reports what fits, and how
 // many meters don't.
 func TestReadings_Bounded(t *testing.T) {
@@ -124,7 +151,7 @@ func TestReadings_Bounded(t *testing.T) {
 		}
 		all[fmt.Sprintf("meter-%04d", m)] = items
 	}
-	v, omitted := readingsOf(all, nil)
+	v, omitted := readingsOf(all, maxReadings, nil)
 	if size := len(v.AppendJSON(nil)); size > maxReadings || omitted == 0 || v.Len()+omitted != 1000 || v.Len() == 0 {
 		t.Errorf("%d bytes, %d meters, %d omitted", size, v.Len(), omitted)
 	}

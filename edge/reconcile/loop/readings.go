@@ -14,9 +14,17 @@ import (
 // a large policy still fits in. What is left out is counted.
 const maxReadings = 24 << 10
 
+// beside is what else a report says, at the most, that isn't in desired.
+const beside = 4 << 10
+
+// room is what desired, and reported which mirrors it, leave for readings.
+func room(desired *shadow.Value) int {
+	return min(maxReadings, max(shadow.DefaultLimits.StateBytes-2*len(desired.AppendJSON(nil))-beside, 0))
+}
+
 // report builds what a policy's shadow says.
 func (p *policy) report(s Policy, r collect.Report) *shadow.Value {
-	readings, omitted := readingsOf(r.Readings, p.earlier())
+	readings, omitted := readingsOf(r.Readings, room(p.applied.Desired), p.earlier())
 	cycle := cycleOf(r.Cycle)
 	if p.changes && r.Cycle.Success == r.Cycle.Meters && p.cycle != nil && p.cycle.Get("error") == nil {
 		cycle = p.cycle // nothing went wrong then or now: when that was found is no news
@@ -46,8 +54,8 @@ func (p *policy) earlier() *shadow.Value {
 
 // readingsOf writes readings by meter and item. Those that say the same as an
 // earlier one stay as that was. omitted counts the meters for which there was
-// no room.
-func readingsOf(all map[string]map[string]collect.Reading, earlier *shadow.Value) (v *shadow.Value, omitted int) {
+// no room, in bytes.
+func readingsOf(all map[string]map[string]collect.Reading, room int, earlier *shadow.Value) (v *shadow.Value, omitted int) {
 	meters := make([]shadow.Member, 0, len(all))
 	size := 0
 	for _, meter := range slices.Sorted(maps.Keys(all)) {
@@ -60,7 +68,7 @@ func readingsOf(all map[string]map[string]collect.Reading, earlier *shadow.Value
 			items = append(items, shadow.Member{Key: name, Value: one})
 		}
 		m := shadow.NewObject(items...)
-		if size += len(meter) + len(m.AppendJSON(nil)) + 4; size > maxReadings {
+		if size += len(meter) + len(m.AppendJSON(nil)) + 4; size > room {
 			omitted++
 			continue
 		}
