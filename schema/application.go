@@ -1,5 +1,7 @@
 package schema
 
+import "time"
+
 // Application is what the desired section of an app:<name> shadow says, with
 // defaults applied.
 type Application struct {
@@ -17,9 +19,27 @@ type Application struct {
 // that ended as it should counts too. Until then the node reports what was
 // committed before.
 type Update struct {
-	Healthy  Duration `json:"healthy"`  // default 30s with rollback, else 0s: committed as soon as it runs
+	Healthy  Duration `json:"healthy"`  // default 30s with rollback, 10s with a strategy that may start first, else 0s: committed as soon as it runs
 	Rollback bool     `json:"rollback"` // one that fails before it is committed gives way to the last one that was
+	Strategy Strategy `json:"strategy"` // which of two instances is there first; "" = stop-first
+	Shared   bool     `json:"shared"`   // two instances can use its data, lasting volumes, devices and ports of the node at once
 }
+
+// Strategy says in which order an instance takes the place of another.
+type Strategy string
+
+// The strategies. An instance that is started first has to be well for
+// Update.Healthy beside the one that runs, but for no longer than MaxBeside, before
+// that is stopped; if it fails, the one that runs goes on, and what was desired is
+// not tried again.
+const (
+	StopFirst  Strategy = "stop-first"  // the old one is stopped, then the new one is started
+	StartFirst Strategy = "start-first" // the new one is started beside the old one; while it can't be, the old one stays
+	StartAuto  Strategy = "auto"        // start-first where nothing stands against it, else stop-first
+)
+
+// StartsFirst tells whether an instance may be started beside the one that runs.
+func (u Update) StartsFirst() bool { return u.Strategy == StartFirst || u.Strategy == StartAuto }
 
 // RunState is whether an application shall run.
 type RunState string
@@ -252,6 +272,8 @@ const (
 	MaxDevices           = 32
 	MaxVolumes           = 16
 	MaxLogFiles          = 20
+
+	MaxBeside = 5 * time.Minute // two instances of an application run well side by side
 
 	MinIO      Bytes = 64 << 10 // bytes a second: below it nothing would start
 	MinLogSize Bytes = 4 << 10

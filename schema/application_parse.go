@@ -3,6 +3,7 @@ package schema
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,8 +28,11 @@ func ParseApplication(desired []byte) (*Application, error) {
 func (a *Application) defaults() {
 	setDefault(&a.Mode, ModeContainer)
 	setDefault(&a.State, StateRunning)
-	if a.Update.Rollback {
+	switch {
+	case a.Update.Rollback:
 		setDefault(&a.Update.Healthy, Duration(30*time.Second))
+	case a.Update.StartsFirst():
+		setDefault(&a.Update.Healthy, Duration(10*time.Second))
 	}
 	r := &a.Run
 	setDefault(&r.StopGrace, Duration(10*time.Second))
@@ -91,6 +95,8 @@ func (a *Application) validate(c *check) {
 	}
 	c.need(a.Run.User != UserOwn || a.Mode == ModeHost, "run.user", "own is only for mode host: a container keeps its users to itself", a.Run.User)
 	within(c, "update.healthy", a.Update.Healthy, 0, Duration(24*time.Hour))
+	c.need(slices.Contains([]Strategy{"", StopFirst, StartFirst, StartAuto}, a.Update.Strategy),
+		"update.strategy", "must be stop-first, start-first or auto", a.Update.Strategy)
 	a.validateMatrix(c)
 	a.validateNetwork(c)
 	a.Run.validate(c, a.Component != "")

@@ -97,7 +97,7 @@ func TestParseApplication_Refuses(t *testing.T) {
 		{"start period", `{"component":"a@1","run":{"health":{"tcp":{"port":1},"startPeriod":"1ms"}}}`, "run.health.startPeriod"},
 		{"successes", `{"component":"a@1","run":{"health":{"tcp":{"port":1},"successes":101}}}`, "run.health.successes"},
 		{"commit", `{"component":"a@1","update":{"healthy":"25h"}}`, "update.healthy"},
-		{"strategy", `{"component":"a@1","update":{"strategy":"start-first"}}`, "strategy"},
+		{"strategy", `{"component":"a@1","update":{"strategy":"both"}}`, "update.strategy"},
 		{"env name", `{"component":"a@1","run":{"env":{"A=B":"c"}}}`, "run.env.A=B"},
 		{"depends", `{"component":"a@1","dependsOn":["Web"]}`, "dependsOn[0]"},
 		{"relative dir", `{"component":"a@1","run":{"dir":"srv"}}`, "run.dir"},

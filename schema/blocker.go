@@ -35,6 +35,9 @@ const (
 	BlockedAttached          = "stopping-attached"      // On one that is attached, which is stopped first
 	BlockedHeld              = "held"                   // the node doesn't let it run for now, by an alarm
 	BlockedUpdates           = "updates-deferred"       // the node replaces nothing for now
+	BlockedBeside            = "cannot-run-beside"      // the next instance can't be started while this one runs, and shall be
+	BlockedHandOver          = "handing-over"           // Until: the next instance runs beside this one, and is to be well that long
+	BlockedStopFirst         = "stopping-first"         // why the next instance isn't started before this one is stopped
 	BlockedStep              = "step-overdue"           // a step takes longer than it may
 	BlockedOther             = "other"                  // of an edge that gives no codes
 )

@@ -103,7 +103,7 @@ const maxStepAfter = 1 << 43
 
 // stepOrder is the order of steps within one millisecond.
 func stepOrder(name string) int {
-	return slices.Index([]string{StepPlan, "fetch", "reload", "stop", "start"}, name)
+	return slices.Index([]string{StepPlan, "fetch", "reload", "stop", "start", "withdraw", "retire"}, name)
 }
 
 // OutcomeOf reads what an edge reports of a typed shadow beside what it mirrors:

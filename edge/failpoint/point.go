@@ -62,7 +62,7 @@ const (
 // Steps are the kinds of steps that the planner makes; each is a point before
 // and after. What else it comes to plan has to be added here, and the fault
 // matrix says so.
-var Steps = []string{"fetch", "start", "reload", "stop", "remove"}
+var Steps = []string{"fetch", "start", "reload", "stop", "remove", "retire", "withdraw"}
 
 // OfStep names the point before or after a kind of step.
 func OfStep(kind string, w When) Point { return Point("step." + kind + "." + string(w)) }

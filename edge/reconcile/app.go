@@ -29,6 +29,7 @@ type App struct {
 	Held    bool                // because of it: nothing is started or replaced
 	LastOK  bool                // because of it: Want is what was applied before
 
+	stays  bool     // Held, as Desired failed beside the instance that goes on
 	back   bool     // LastOK, as Desired was tried and failed: Want is Good
 	shaped []string // applications that are attached and add to what the container is made of
 }
@@ -93,7 +94,7 @@ func (a *App) refuse(code, message string) {
 // fallBack makes what was applied last wanted, where desired is refused.
 func (a *App) fallBack(m Memory) {
 	switch {
-	case !a.Held || a.LastOK:
+	case !a.Held || a.LastOK || a.stays:
 		return
 	case a.back:
 		a.Want, a.Held, a.LastOK = a.Good, false, true

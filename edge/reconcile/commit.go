@@ -21,6 +21,8 @@ type Well struct {
 type Rejected struct {
 	Whole   string `json:"whole,omitempty"` // App.Whole
 	Fault   Fault  `json:"fault,omitzero"`
+	Serves  string `json:"serves,omitempty"`  // hash of the instance beside which it failed, for as long as that goes on
+	Beside  bool   `json:"beside,omitempty"`  // it failed beside another instance, so that nobody had to ask for it
 	Rebuild bool   `json:"rebuild,omitempty"` // it is the container it is attached to that failed, so that nobody had to ask for it
 }
 
@@ -76,12 +78,15 @@ func (a *App) setBack(m Memory) {
 	if a.refused(m) {
 		f := m.Rejected.Fault
 		a.Fault, a.Held, a.back = &f, true, a.Good != nil
+		if s := m.Rejected.Serves; s != "" && (a.Good == nil || hashOf(a.Good) != s) {
+			a.back, a.stays = false, true
+		}
 	}
 }
 
 // refused tells whether what is wanted was rejected.
 func (a *App) refused(m Memory) bool {
-	return a.Whole == m.Rejected.Whole && a.Want != nil && a.Want.State == schema.StateRunning && (a.canGiveWay() || m.Rejected.Rebuild)
+	return a.Whole == m.Rejected.Whole && a.Want != nil && a.Want.State == schema.StateRunning && (a.canGiveWay() || m.Rejected.Rebuild || m.Rejected.Serves != "" || m.Rejected.Beside && a.Good != nil)
 }
 
 // canGiveWay tells whether there is something to roll back to.
@@ -139,6 +144,19 @@ func (p *planner) reject(a *App, st workload.Status, m Memory) Memory {
 	if a.Whole != m.Rejected.Whole || stopped { // and only then: what else refuses it meanwhile passes
 		m.Rejected = Rejected{}
 	}
+	if r := m.Rejected; r.Serves != "" && (!st.State.Live() || st.Hash != r.Serves) { // what went on is gone
+		if m.Rejected.Serves = ""; m.Good.Desired == nil {
+			m.Rejected = Rejected{}
+		}
+		p.out.again = true
+		return m
+	}
+	if f := p.nextFault(a, st, m); f != nil {
+		if !p.onTrial(a, m) || !f.ofConfiguration() {
+			return p.failedBeside(a, st, m)
+		}
+		return p.rejectBeside(a, st, m, f)
+	}
 	trial := p.onTrial(a, m) && a.canGiveWay()
 	if !trial && len(a.shaped) == 0 {
 		return m
@@ -159,6 +177,25 @@ func (p *planner) reject(a *App, st workload.Status, m Memory) Memory {
 	m.Rejected = Rejected{Whole: a.Whole, Fault: Fault{
 		Code: codeRolledBack, At: p.in.Now,
 		Message: clip(fmt.Sprintf("version %d gave way to version %d: %s: %s", a.Version, m.Good.Version, cause.Code, cause.Message)),
+	}}
+	return m
+}
+
+// rejectBeside gives up a run configuration that has failed beside an instance which
+// goes on.
+func (p *planner) rejectBeside(a *App, st workload.Status, m Memory, cause *Fault) Memory {
+	p.out.again = true
+	m.Well, m.Attempts, m.Until = Well{}, 0, time.Time{}
+	if e := exitOf(*st.Next); e != nil {
+		m.Exit = e
+	}
+	code, to := codeHandOver, "what ran before"
+	if a.Good != nil {
+		code, to = codeRolledBack, fmt.Sprintf("version %d", m.Good.Version)
+	}
+	m.Rejected = Rejected{Whole: a.Whole, Beside: true, Serves: st.Hash, Fault: Fault{
+		Code: code, At: p.in.Now,
+		Message: clip(fmt.Sprintf("version %d failed beside the one that runs, and gave way to %s: %s: %s", a.Version, to, cause.Code, cause.Message)),
 	}}
 	return m
 }
@@ -184,14 +221,14 @@ func (p *planner) blame(a *App, m Memory, cause *Fault) {
 
 // circumstances are the codes of faults that another configuration would have had
 // just as well.
-var circumstances = []string{"already-running", "target-not-running", "disk-full", "disk-read-only", "processes-exhausted", codeLost}
+var circumstances = []string{"already-running", "target-not-running", "disk-full", "disk-read-only", "processes-exhausted", codeLost, codeBeside}
 
 // ofConfiguration tells whether a fault speaks against what was tried to run.
 func (f *Fault) ofConfiguration() bool {
 	switch {
 	case slices.Contains(circumstances, f.Code):
 		return false
-	case f.Step == Stop, f.Step == Remove, f.Retryable && (f.Step == Fetch || f.Step == Reload):
+	case f.Step == Stop, f.Step == Remove, f.Step == Retire, f.Step == Withdraw, f.Retryable && (f.Step == Fetch || f.Step == Reload):
 		return false // what ran before still does
 	}
 	return true

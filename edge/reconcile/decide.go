@@ -35,7 +35,9 @@ func (p *planner) remember(a *App) {
 	if !busy && !st.State.Live() && a.Want != nil && a.Want.State == schema.StateRunning {
 		m = p.account(a, st, m).judged(a.Want.Run.Restart)
 	}
+	m = p.stillWell(a, st, m)
 	if !busy {
+		m = p.noteNext(a, st, m)
 		m = p.reject(a, st, m)
 	}
 	p.out.Memory[a.Name] = m
@@ -47,7 +49,7 @@ func (p *planner) app(a *App) {
 	m := p.out.Memory[a.Name]
 	v := View{Status: st}
 	if b, busy := p.in.Busy[a.Name]; busy {
-		v.Phase = phaseOf(b.Kind)
+		v.Phase, v.Next = phaseOf(b), st.Next
 		p.underWay(b, &v)
 		if b.Kind == Stop || b.Kind == Remove {
 			p.leaving[a.Name] = true
@@ -78,6 +80,9 @@ func (p *planner) app(a *App) {
 
 // underWay says what can be said of a step that has begun.
 func (p *planner) underWay(b Step, v *View) {
+	if b.Former != "" {
+		v.block(schema.BlockedHandOver, "", "another version is being started beside the one that runs")
+	}
 	if b.Kind == Fetch {
 		blocker := v.block(schema.BlockedFetch, b.Component, "fetching "+b.Component)
 		blocker.Done, blocker.Total = b.Done, b.Total
@@ -94,13 +99,16 @@ func (p *planner) longest(a *App) time.Duration {
 	return max(5*time.Minute, a.Want.Run.Restart.BackoffMax.D())
 }
 
-func phaseOf(k StepKind) Phase {
-	switch k {
+func phaseOf(s Step) Phase {
+	switch s.Kind {
 	case Fetch:
 		return Fetching
 	case Start:
+		if s.Former != "" { // which serves
+			return Running
+		}
 		return Starting
-	case Reload:
+	case Reload, Retire, Withdraw:
 		return Running
 	default:
 		return Stopping
@@ -113,6 +121,8 @@ func (p *planner) decide(a *App, st workload.Status, m Memory, v *View) Memory {
 	case live && p.leaving[st.Target]: // it ends with its container, and is asked to before
 		v.why = "the container that it is in ends"
 		return p.stop(a, st, m, v)
+	case a.Want == nil && live && st.Next != nil:
+		return p.between(a, st, m, v)
 	case a.Want == nil:
 		v.Phase = Failed
 		if live {
@@ -136,6 +146,8 @@ func (p *planner) decide(a *App, st workload.Status, m Memory, v *View) Memory {
 	case live && p.restarts(a.Name, st):
 		v.why = "a restart was asked for"
 		return p.stop(a, st, m, v)
+	case live && st.Next != nil:
+		return p.between(a, st, m, v)
 	case live && st.Hash == a.Hash && p.attachedRight(a, st) && p.dueForRestart(st):
 		v.why = "it shall be started again"
 		return p.stop(a, st, m, v)
@@ -214,6 +226,9 @@ func (p *planner) replace(a *App, st workload.Status, m Memory, v *View) Memory 
 		if v.why = "another run configuration: " + changed(a, m); a.back {
 			v.why = a.Fault.Message
 		}
+		if p.startsFirst(a, st, m, v) {
+			return m
+		}
 		return p.stop(a, st, m, v)
 	}
 	return m
@@ -265,7 +280,7 @@ func (p *planner) account(a *App, st workload.Status, m Memory) Memory {
 		t := p.observed[st.Target]
 		widowed = st.TargetEnded || t.State != workload.Running || t.Instance != st.TargetInstance
 	}
-	if st.Hash != a.Hash || st.Instance == m.Halted || interrupted || widowed {
+	if st.Hash != a.Hash || st.Instance == m.Halted || st.Instance == m.Withdrawn || interrupted || widowed {
 		m.Seen = st.Instance
 		if e := exitOf(st); e != nil {
 			m.Exit = e
@@ -311,7 +326,7 @@ func (p *planner) unblocked(a *App, v *View) bool {
 	already := len(v.Blockers)
 	if t := a.Want.AttachTo; a.Want.Mode == schema.ModeAttach {
 		switch {
-		case p.leaving[t] && p.wanted[t] != nil:
+		case (p.leaving[t] || p.observed[t].Next != nil) && p.wanted[t] != nil:
 			v.block(schema.BlockedTarget, t, "waiting for "+t+": it is being replaced")
 			return false
 		case p.wanted[t] == nil:

@@ -12,6 +12,8 @@
 //     costs the application itself a growing pause and nobody else anything;
 //   - a running instance is stopped for its replacement only once that can start,
 //     and for being unhealthy only if it is started again;
+//   - one that is to be taken over from is ended only once what was started beside it
+//     has been well, and never if that fails; there are never two for good;
 //   - a run configuration that fails before it was committed gives way, where that
 //     is asked for, to the last one that was, and isn't tried again;
 //   - a container that ran well and fails with what an attached application adds to

@@ -26,7 +26,7 @@ const codeUnhealthy = "unhealthy"
 
 // health is what is known of an instance.
 func (p *planner) health(a *App, st workload.Status) Health {
-	if a == nil || a.Want == nil || a.Want.Run.Health == nil || st.State != workload.Running {
+	if a == nil || st.State != workload.Running || a.ProbeOf(st) == nil {
 		return Health{}
 	}
 	if h, known := p.in.Health[st.Instance]; known {

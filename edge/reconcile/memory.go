@@ -33,6 +33,8 @@ type Memory struct {
 	Committed string   // App.Content of it
 	Ran       string   // App.Hash that ran well last, where others add to Content
 	Well      Well     // the instance that is watched until it is committed, or failures are forgotten
+	Beside    Well     // the second of two instances, and since when there are two
+	Withdrawn string   // the second of two instances that was ended on purpose
 	Rejected  Rejected // gave way to Good
 }
 
@@ -245,7 +247,7 @@ func (m Memory) FailedStep(s Step, f Fault, instance string, now time.Time) Memo
 	m.Tries++
 	f.At, f.Step = now, s.Kind
 	switch s.Kind { // whatever it was, nothing but another try ends the instance
-	case Stop, Remove:
+	case Stop, Remove, Retire, Withdraw:
 		f.Retryable = true
 		if f.Code != string(s.Kind)+CodeTimeout {
 			f.Code = string(s.Kind) + codeFailed

@@ -22,6 +22,7 @@ type Input struct {
 	Busy     map[string]Step   // steps under way
 	Holds    Holds             // what the node itself has against it
 	Health   map[string]Health // what probes say, by instance; those nothing is said of are starting
+	Room     Room              // for a second instance beside one that runs
 	Restart  map[string]string // instances to be replaced by others just like them, by application; "": none that runs
 }
 
@@ -47,6 +48,9 @@ const (
 	Reload StepKind = "reload" // other content of files for the instance, which goes on
 	Stop   StepKind = "stop"   // end the instance
 	Remove StepKind = "remove" // end it and delete what belongs to it
+
+	Retire   StepKind = "retire"   // end the former of two instances, as the other has taken over
+	Withdraw StepKind = "withdraw" // end the one of two instances that was to take over
 )
 
 // Step is one thing to do about one application.
@@ -56,6 +60,8 @@ type Step struct {
 	Hash           string // of the run configuration it is for
 	Component      string // Fetch
 	TargetInstance string // Start, attached
+	Former         string // Start: the instance that runs meanwhile, to be taken over from; "" = none
+	Instance       string // Retire, Withdraw: the one of two
 	Grace          time.Duration
 	Reason         string // for people
 
@@ -87,6 +93,7 @@ type View struct {
 	Fault    *Fault
 	Observed uint64 // the desired version whose outcome this is
 	Status   workload.Status
+	Next     *workload.Status // the instance that is to take over, beside that of Status
 	Memory   Memory
 
 	why string // it is stopped
@@ -206,6 +213,12 @@ func (p *planner) dismiss(st workload.Status) {
 	switch {
 	case p.dismissed(name):
 		p.leaving[name] = true
+	case st.State.Live() && st.Next != nil && !p.leaving[st.Target]: // what will be wanted isn't known
+		if _, busy := p.in.Busy[name]; !busy {
+			p.step(Step{Kind: Withdraw, App: name, Hash: st.Next.Hash, Instance: st.Next.Instance, Grace: workload.DefaultStopGrace,
+				Reason: "nothing is known of what it was to take the place of"})
+		}
+		return
 	case !st.State.Live() || !p.leaving[st.Target]:
 		return
 	}

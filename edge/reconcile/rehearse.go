@@ -104,17 +104,31 @@ func (s *stage) settle(apps []App) (news bool) {
 		if st.State == workload.Starting {
 			st.State, st.StartedAt, news = workload.Running, s.in.Now, true
 		}
+		if st.Next != nil && st.Next.State == workload.Starting {
+			next := *st.Next
+			next.State, next.StartedAt, news = workload.Running, s.in.Now, true
+			st.Next = &next
+		}
 		for j := range apps {
 			a := &apps[j]
-			if a.Name != st.Name || a.Want == nil || a.Want.Run.Health == nil || st.State != workload.Running {
+			if a.Name != st.Name || a.Want == nil || a.Want.Run.Health == nil {
 				continue
 			}
-			if h := s.in.Health[st.Instance]; h.State != schema.HealthHealthy && h.State != schema.HealthUnhealthy {
-				s.in.Health[st.Instance], news = Health{State: schema.HealthHealthy, Since: s.in.Now}, true
+			if s.healthy(*st) || st.Next != nil && s.healthy(*st.Next) {
+				news = true
 			}
 		}
 	}
 	return news
+}
+
+// healthy lets an instance be found so, if it isn't known to be otherwise.
+func (s *stage) healthy(st workload.Status) (news bool) {
+	if h := s.in.Health[st.Instance]; st.State != workload.Running || h.State == schema.HealthHealthy || h.State == schema.HealthUnhealthy {
+		return false
+	}
+	s.in.Health[st.Instance] = Health{State: schema.HealthHealthy, Since: s.in.Now}
+	return true
 }
 
 func (s *stage) succeed(step Step) {
@@ -128,6 +142,14 @@ func (s *stage) succeed(step Step) {
 		s.end(step.App)
 	case Reload:
 		s.change(step.App, func(st *workload.Status) { st.Hash = step.Hash })
+	case Retire:
+		s.change(step.App, func(st *workload.Status) {
+			if st.Next != nil {
+				*st = *st.Next
+			}
+		})
+	case Withdraw:
+		s.change(step.App, func(st *workload.Status) { st.Next = nil })
 	case Remove:
 		s.end(step.App)
 		s.in.Observed = slices.DeleteFunc(s.in.Observed, func(st workload.Status) bool { return st.Name == step.App })
@@ -147,7 +169,7 @@ func (s *stage) end(name string) {
 	for i := range s.in.Observed {
 		st := &s.in.Observed[i]
 		if st.State.Live() && (st.Name == name || st.Target == name) {
-			st.State, st.ExitedAt, st.PID = workload.Exited, s.in.Now, 0
+			st.State, st.ExitedAt, st.PID, st.Next = workload.Exited, s.in.Now, 0, nil
 		}
 	}
 }
@@ -163,8 +185,12 @@ func (s *stage) start(step Step) {
 			}
 		}
 	}
+	s.in.Memory[step.App] = s.in.Memory[step.App].Started(st, step.Hash, s.in.Boot)
+	if step.Former != "" {
+		s.change(step.App, func(former *workload.Status) { former.Next = &st })
+		return
+	}
 	s.in.Observed = slices.DeleteFunc(s.in.Observed, func(o workload.Status) bool { return o.Name == step.App })
 	s.in.Observed = append(s.in.Observed, st)
 	slices.SortFunc(s.in.Observed, func(a, b workload.Status) int { return strings.Compare(a.Name, b.Name) })
-	s.in.Memory[step.App] = s.in.Memory[step.App].Started(st, step.Hash, s.in.Boot)
 }

@@ -77,13 +77,14 @@ func (s *scene) app(name string) App {
 	return App{}
 }
 
-func (s *scene) prepare() ([]App, map[string]bool) {
-	var all []state.Desired
+func (s *scene) prepare() ([]App, map[string]bool) { return Prepare(s.all(), s.in.Memory) }
+
+func (s *scene) all() (all []state.Desired) {
 	for _, d := range s.desired {
 		all = append(all, d)
 	}
 	slices.SortFunc(all, func(a, b state.Desired) int { return strings.Compare(a.Name, b.Name) })
-	return Prepare(all, s.in.Memory)
+	return all
 }
 
 // observe replaces what is known of an instance.
@@ -109,7 +110,7 @@ func (s *scene) observed(name string) workload.Status {
 func (s *scene) runs(name, instance string) *scene {
 	s.t.Helper()
 	a := s.app(name)
-	st := workload.Status{Name: name, Instance: instance, Hash: a.Hash, State: workload.Running, StartedAt: s.in.Now, Mode: a.Want.Mode}
+	st := workload.Status{Name: name, Instance: instance, Hash: a.Hash, State: workload.Running, StartedAt: s.in.Now, Mode: a.Want.Mode, Component: a.Want.Component}
 	if a.Want.Mode == schema.ModeAttach {
 		st.Target, st.TargetInstance = a.Want.AttachTo, s.observed(a.Want.AttachTo).Instance
 	}

@@ -71,10 +71,12 @@ func (w *world) checkSteps() {
 			w.fail("%+v while %+v is under way", s, b)
 		}
 		a, st := w.wanted(s.App), w.inst[s.App]
-		if s.Kind == Stop || s.Kind == Remove {
+		if s.Kind == Stop || s.Kind == Remove || s.Kind == Retire {
 			w.checkAlone(s)
 		}
 		switch {
+		case s.Kind == Withdraw:
+			w.checkWithdraw(a, st, s)
 		case a == nil:
 			removable := w.in.Gone[s.App] || w.in.Complete
 			if (s.Kind != Remove || !removable) && (s.Kind != Stop || removable || !w.leaving(st.Target)) {
@@ -91,6 +93,8 @@ func (w *world) checkSteps() {
 			w.checkStop(a, st, s)
 		case s.Kind == Reload:
 			w.checkReload(a, st, s)
+		case s.Kind == Retire:
+			w.checkRetire(a, st, s)
 		default:
 			w.fail("%+v, which is wanted", s)
 		}
@@ -158,7 +162,7 @@ func (w *world) curable(a *App, st workload.Status) bool {
 // serves tells whether others can rely on an application.
 func (w *world) serves(name string) bool {
 	a, st := w.wanted(name), w.inst[name]
-	return st.State == workload.Running && (a.Want == nil || a.Want.Run.Health == nil || w.health[st.Instance].State == schema.HealthHealthy)
+	return st.State == workload.Running && (a.ProbeOf(st) == nil || w.health[st.Instance].State == schema.HealthHealthy)
 }
 
 // unblocked tells whether what an application needs is there.
@@ -183,7 +187,11 @@ func (w *world) startable(a *App) bool {
 func (w *world) checkStart(a *App, st workload.Status, s Step) {
 	m := w.plan.Memory[a.Name]
 	switch {
-	case st.State.Live() || !w.startable(a) || s.Hash != a.Hash || a.Want.State != schema.StateRunning:
+	case st.State.Live() != (s.Former != ""), s.Former != "" && (s.Former != st.Instance || st.Next != nil || st.Hash == a.Hash || !a.Want.Update.StartsFirst()):
+		w.fail("%+v while there is %+v", s, st)
+	case s.Former != "" && len(workload.Clash(w.claimed(st), claimsOf(a))) > 0:
+		w.fail("%+v beside what needs the same", s)
+	case !w.startable(a) || s.Hash != a.Hash || a.Want.State != schema.StateRunning:
 		w.fail("%+v can't start", s)
 	case !a.back && w.ledger.rejected[a.Name] == rejection{a.Version, s.Hash}:
 		w.fail("%+v was tried already", s)
@@ -196,6 +204,7 @@ func (w *world) checkStart(a *App, st workload.Status, s Step) {
 
 func (w *world) checkStop(a *App, st workload.Status, s Step) {
 	w.checkRight(a, st, s)
+	w.checkTwo(a, st, s)
 	switch {
 	case !st.State.Live():
 		w.fail("%+v: it doesn't run", s)
@@ -203,6 +212,7 @@ func (w *world) checkStop(a *App, st workload.Status, s Step) {
 	case a.Want == nil:
 		w.fail("%+v: nothing is known of it", s)
 	case a.Want.State == schema.StateStopped || st.Hash == a.Hash:
+	case st.Next != nil && exitOf(*st.Next).clean(): // which has done what it had to
 	case !w.startable(a) && !w.in.Memory[a.Name].cannotStop():
 		w.fail("%+v: what replaces it can't start", s)
 	}
@@ -266,6 +276,16 @@ func (w *world) checkAccount(a *App) {
 		}
 		w.ledger.boots[st.Instance] = w.boot
 	}
+	if st.State.Live() && st.Next != nil && after.Seen == st.Next.Instance && after.Seen != before.Seen { // it failed beside this one
+		if w.ledger.counted[after.Seen] || w.ledger.asked[after.Seen] || after.Attempts != before.Attempts+1 || after.Done != before.Done {
+			w.fail("%s: %s accounted for: %+v, then %+v", a.Name, after.Seen, before, after)
+		}
+		w.ledger.counted[after.Seen] = true
+		return
+	}
+	if after.Done && !before.Done && st.Next != nil && exitOf(*st.Next).clean() {
+		return
+	}
 	if after.Seen == before.Seen || st.State.Live() {
 		if after.Attempts > before.Attempts || after.Done && !before.Done {
 			w.fail("%s: a failure of nothing: %+v, then %+v", a.Name, before, after)
@@ -288,10 +308,14 @@ func (w *world) checkAccount(a *App) {
 func (w *world) checkCommit(a *App) {
 	st, before, after := w.inst[a.Name], w.in.Memory[a.Name], w.plan.Memory[a.Name]
 	since := w.wellSince(a, st)
-	if after.Rejected.Whole != "" && after.Good.Desired == nil && !after.Rejected.Rebuild {
+	if st.Next != nil {
+		w.wellSince(a, *st.Next)
+	}
+	_, busy := w.in.Busy[a.Name]
+	if !busy && after.Rejected.Whole != "" && after.Good.Desired == nil && !after.Rejected.Rebuild && (after.Rejected.Serves != st.Hash || !st.State.Live()) {
 		w.fail("%s: rejected with nothing to go back to", a.Name)
 	}
-	if a.back && (!a.LastOK || a.Fault == nil || a.Fault.Code != codeRolledBack && a.Fault.Code != codeRebuild) {
+	if a.back && (!a.LastOK || a.Fault == nil || a.Fault.Code != codeRolledBack && a.Fault.Code != codeRebuild && a.Fault.Code != codeHandOver) {
 		w.fail("%s: rolled back without a word: %+v", a.Name, a)
 	}
 	if after.Good == before.Good {
@@ -323,7 +347,16 @@ func (w *world) wellSince(a *App, st workload.Status) time.Time {
 // checkRejected: what is given up failed, and there is something to go back to.
 func (w *world) checkRejected(a *App) {
 	st, before, after := w.inst[a.Name], w.in.Memory[a.Name], w.plan.Memory[a.Name]
+	if before.Rejected.Beside && after.Rejected.Whole == "" { // it is tried again for want of anything else
+		delete(w.ledger.rejected, a.Name)
+	}
 	if after.Rejected == before.Rejected || after.Rejected.Whole == "" {
+		return
+	}
+	if r := before.Rejected; r.Serves != "" && after.Rejected.Serves == "" {
+		if r.Serves = ""; r != after.Rejected || st.State.Live() && st.Hash == before.Rejected.Serves {
+			w.fail("%s: rejected %+v, then %+v", a.Name, before.Rejected, after.Rejected)
+		}
 		return
 	}
 	w.note("%s: %s", a.Name, after.Rejected.Fault.Message)
@@ -335,6 +368,13 @@ func (w *world) checkRejected(a *App) {
 		return
 	}
 	w.ledger.rejected[a.Name] = rejection{a.Version, a.Hash}
+	if after.Rejected.Beside {
+		late := !after.Beside.Since.Add(besideAtMost(a.Want)).After(w.now)
+		if next := st.Next; next == nil || next.Hash != a.Hash || next.State.Live() && !w.ill(a, *next) && !late || w.ledger.asked[next.Instance] || after.Rejected.Serves != st.Hash {
+			w.fail("%s: rejected without a reason: %+v of %+v", a.Name, after.Rejected, st)
+		}
+		return
+	}
 	failed := after.Fault != nil && (after.Fault.Step == Start || after.Fault.Step == "" || !after.Fault.Retryable)
 	switch {
 	case a.Good == nil || a.Content == after.Committed || a.Whole != after.Rejected.Whole || !a.Want.Update.Rollback:
@@ -365,6 +405,9 @@ func (w *world) settle() {
 	for n := range w.inst {
 		if w.wanted(n) == nil {
 			w.fail("%s is still there", n)
+		}
+		if w.inst[n].Next != nil && w.inst[n].State.Live() {
+			w.fail("%s: two for good: %+v", n, w.inst[n].Next)
 		}
 	}
 	if !restless && (len(w.plan.Steps) > 0 || len(w.busy) > 0 || !w.plan.Wake.IsZero()) {
@@ -402,6 +445,9 @@ const (
 
 // foresee tells it from what is wanted alone, and from what has ended for good.
 func (w *world) foresee(a *App, path ...*App) outlook {
+	if a != nil && w.waitsBeside(a) {
+		return unsettled // it is to be started first, and can't; that is looked at again
+	}
 	if a == nil || slices.Contains(path, a) { // what was applied may wait for each other
 		return rests
 	}
@@ -483,7 +529,7 @@ func (w *world) checkSettled(a *App) (restless bool) {
 // taken the place of.
 func (w *world) mustGiveWay(a *App) bool {
 	m := w.plan.Memory[a.Name]
-	if a.back || !a.canGiveWay() || a.Held || a.LastOK || a.Content == m.Committed || a.Want.Component == "missing@1" || !w.unblocked(a) {
+	if w.waitsBeside(a) || a.back || !a.canGiveWay() || a.Held || a.LastOK || a.Content == m.Committed || a.Want.Component == "missing@1" || !w.unblocked(a) {
 		return false
 	}
 	switch a.Want.Run.Env["DOES"] {
@@ -543,7 +589,7 @@ func (w *world) rehearse() {
 
 // spoilt tells of a container that could run, but for what others add to it.
 func (w *world) spoilt(a *App) bool {
-	if a.Want == nil || a.Want.Run.Hostname != "bad" || a.Content != w.plan.Memory[a.Name].Committed || a.LastOK || a.Want.State != schema.StateRunning || !w.startable(a) {
+	if a.Want == nil || a.Want.Run.Hostname != "bad" || a.Content != w.plan.Memory[a.Name].Committed || a.LastOK || a.Want.State != schema.StateRunning || !w.startable(a) || w.waitsBeside(a) {
 		return false
 	}
 	return slices.ContainsFunc(a.shaped, func(n string) bool {

@@ -34,6 +34,8 @@ type world struct {
 	specs    map[string]*schema.Application // by hash
 	health   map[string]Health              // by instance
 	log      []string
+	first    bool             // whatever can be is started before what it replaces is stopped
+	steps    map[StepKind]int // that were planned
 
 	in     Input // of the last pass
 	plan   Plan
@@ -64,7 +66,7 @@ func newWorld(t *rapid.T) *world {
 	return &world{
 		t: t, now: noon, complete: true, desired: map[string]state.Desired{}, memory: map[string]Memory{}, fetched: map[string]bool{},
 		busy: map[string]Step{}, inst: map[string]workload.Status{}, specs: map[string]*schema.Application{},
-		health: map[string]Health{}, ledger: newLedger(),
+		health: map[string]Health{}, ledger: newLedger(), steps: map[StepKind]int{},
 	}
 }
 
@@ -88,7 +90,14 @@ func pick[T any](w *world, label string, all ...T) T {
 // observed lists what the runner would.
 func (w *world) observed() (all []workload.Status) {
 	for _, n := range slices.Sorted(maps.Keys(w.inst)) {
-		all = append(all, w.inst[n])
+		st := w.inst[n]
+		if spec := w.specs[st.Hash]; st.State.Live() && spec != nil {
+			st.Claims = claimsOf(&App{Name: n, Want: spec})
+			if n != names[0] { // which has data
+				st.Claims = slices.DeleteFunc(st.Claims, func(c string) bool { return c == workload.ClaimData })
+			}
+		}
+		all = append(all, st)
 	}
 	return all
 }
@@ -120,8 +129,14 @@ func (w *world) pass() {
 	}
 	for _, s := range w.plan.Steps {
 		w.busy[s.App] = s
+		if w.steps[s.Kind]++; s.Former != "" {
+			w.steps["beside"]++
+		}
 		if st := w.inst[s.App]; s.Kind == Stop && !w.ill(w.wanted(s.App), st) {
 			w.ledger.asked[st.Instance] = true
+		}
+		if s.Kind == Withdraw || s.Kind == Retire {
+			w.ledger.asked[s.Instance] = true
 		}
 	}
 	for _, n := range w.plan.Gone {
@@ -198,20 +213,29 @@ func (w *world) document() string {
 		run += `,"health":{"tcp":{"port":1}}`
 	}
 	rest := `,"state":"` + pick(w, "state", "running", "running", "running", "running", "running", "stopped") + `","dependsOn":[` + strings.Join(needs, ",") + `]` +
-		pick(w, "update", "", `,"update":{"healthy":"1m"}`, `,"update":{"rollback":true}`, `,"update":{"rollback":true}`)
+		pick(w, "update", "", `,"update":{"healthy":"1m"}`, `,"update":{"rollback":true}`, `,"update":{"rollback":true}`,
+			`,"update":{"strategy":"auto"}`, `,"update":{"strategy":"auto","shared":true,"healthy":"1m"}`, `,"update":{"strategy":"start-first","rollback":true}`,
+			`,"update":{"strategy":"start-first","shared":true}`)
+	if w.first {
+		rest = `,"update":{"strategy":"` + pick(w, "strategy", "start-first", "auto") + `","shared":true,"rollback":` + pick(w, "rollback", "true", "false") + `}`
+		return `{"component":"` + pick(w, "component", "c@1", "c@2") + `"` + rest + `,"run":{"network":"bridge",` + run + `}}`
+	}
 	component := pick(w, "component", "c@1", "c@1", "c@2", "c@2", "missing@1")
 	run += `,"reload":"` + pick(w, "reload", "", "", "SIGHUP") + `","files":[{"path":"/f","content":"` + pick(w, "content", "", "1", "2") + `"}]`
+	if w.chance(15, "one serial port") {
+		run += `,"serial":["/dev/ttyS1"]`
+	}
 	host := `"hostname":"` + pick(w, "hostname", "", "", "", "h1", "h2") + `",`
 	switch pick(w, "mode", schema.ModeContainer, schema.ModeAttach, schema.ModeHost) {
 	case schema.ModeContainer:
-		return `{"component":"` + component + `"` + rest + `,"run":{` + host + run + `}}`
+		return `{"component":"` + component + `"` + rest + `,"run":{` + pick(w, "network", `"network":"bridge",`, "") + host + run + `}}`
 	case schema.ModeAttach:
 		if w.chance(15, "spoils its container") {
 			host = `"hostname":"bad",`
 		}
 		return `{"mode":"attach","attachTo":"` + w.target() + `"` + rest + `,"run":{"command":["/x"],` + host + run + `}}`
 	default:
-		return `{"mode":"host"` + rest + `,"run":{"command":["/x"],` + run + `}}`
+		return `{"mode":"host"` + rest + `,"run":{"command":["/x"],` + strings.Replace(run, `,"serial":["/dev/ttyS1"]`, "", 1) + `}}`
 	}
 }
 
@@ -242,7 +266,7 @@ func (w *world) finish(s Step, trouble bool) {
 	if trouble && w.chance(25, "step fails") {
 		w.note("%s %s fails", s.Kind, s.App)
 		instance := ""
-		if s.Kind == Start && !w.inst[s.App].State.Live() && w.chance(50, "as an instance") {
+		if s.Kind == Start && s.Former == "" && !w.inst[s.App].State.Live() && w.chance(50, "as an instance") {
 			instance = w.create(s, workload.Failed).Instance
 		}
 		w.failed(s, Fault{Code: string(s.Kind) + "-failed", Retryable: true}, instance)
@@ -261,9 +285,13 @@ func (w *world) finish(s Step, trouble bool) {
 	case Reload:
 		w.reload(s)
 	case Stop:
-		w.end(s.App, workload.Exited, pick(w, "exit code", 0, 143))
+		w.stop(s.App, pick(w, "exit code", 0, 143))
+	case Retire, Withdraw:
+		if !w.dismiss(s) {
+			w.failed(s, Fault{Code: codeBeside, Retryable: true}, "")
+		}
 	case Remove:
-		w.end(s.App, workload.Exited, 0)
+		w.stop(s.App, 0)
 		delete(w.inst, s.App)
 	}
 }
@@ -276,12 +304,15 @@ func (w *world) failed(s Step, f Fault, instance string) {
 func (w *world) start(s Step) {
 	spec, st := w.specs[s.Hash], w.inst[s.App]
 	switch {
-	case st.State.Live():
+	case st.State.Live() && (s.Former != st.Instance || st.Next != nil && st.Next.State.Live()):
 		w.failed(s, Fault{Code: "already-running", Retryable: true}, st.Instance)
 	case !w.joinable(s, spec):
 		w.failed(s, Fault{Code: "target-not-running", Retryable: true}, "")
 	case spec.Run.Env["DOES"] == "unstartable", spec.Run.Hostname == "bad":
 		w.failed(s, Fault{Code: "invalid"}, w.create(s, workload.Failed).Instance)
+		if st.State.Live() { // nothing is left of it
+			w.inst[s.App] = st
+		}
 	default:
 		st := w.create(s, workload.Running)
 		w.memory[s.App] = w.memory[s.App].Started(st, s.Hash, w.in.Boot)
@@ -325,6 +356,14 @@ func (w *world) create(s Step, st workload.State) workload.Status {
 	if spec.Mode == schema.ModeAttach {
 		i.Target, i.TargetInstance = spec.AttachTo, s.TargetInstance
 	}
+	if was := w.inst[s.App]; was.State.Live() {
+		if s.Former != was.Instance {
+			w.fail("%+v beside %+v", s, was)
+		}
+		was.Next = &i
+		w.inst[s.App] = was
+		return i
+	}
 	w.inst[s.App] = i
 	return i
 }
@@ -335,10 +374,16 @@ func (w *world) end(name string, as workload.State, code int) {
 	if !st.State.Live() {
 		return
 	}
-	st.State, st.ExitCode, st.ExitedAt = as, code, w.now
+	instance := st.Instance
+	if st.Next != nil && st.Next.State.Live() {
+		st = *st.Next // is all there is
+	} else {
+		st.State, st.ExitCode, st.ExitedAt = as, code, w.now
+	}
 	w.inst[name] = st
 	for n, other := range w.inst {
-		if other.Target == name && other.TargetInstance == st.Instance {
+		if other.Target == name && other.TargetInstance == instance {
+			w.endNext(n, workload.Exited, 137) // which is in there, too
 			w.end(n, workload.Exited, 137)
 		}
 	}
@@ -357,6 +402,11 @@ func (w *world) live() (all []string) {
 func (w *world) exit() {
 	if all := w.live(); len(all) > 0 {
 		n, code := pick(w, "who", all...), pick(w, "code", 0, 1, 137)
+		if w.inst[n].Next != nil && w.chance(60, "the one beside it") {
+			w.note("%s beside %s exits %d", w.inst[n].Next.Instance, n, code)
+			w.endNext(n, workload.Exited, code)
+			return
+		}
 		w.note("%s exits %d", n, code)
 		w.end(n, workload.Exited, code)
 	}
@@ -372,8 +422,14 @@ func (w *world) restart() {
 		}
 		switch {
 		case s.Kind == Stop:
-			w.end(n, workload.Exited, 143)
-		case s.Kind == Start && !w.inst[n].State.Live() && w.joinable(s, w.specs[s.Hash]):
+			w.stop(n, 143)
+		case s.Kind == Retire:
+			w.dismiss(s)
+		case s.Kind == Withdraw && w.inst[n].Next != nil && w.inst[n].Next.Instance == s.Instance:
+			if w.endNext(n, workload.Exited, 143); w.chance(50, "it is deleted") {
+				w.dismiss(s)
+			}
+		case s.Kind == Start && (!w.inst[n].State.Live() || s.Former == w.inst[n].Instance) && w.joinable(s, w.specs[s.Hash]):
 			w.create(s, pick(w, "start went on", workload.Starting, workload.Running, workload.Failed))
 		}
 	}
@@ -389,11 +445,12 @@ func (w *world) reboot() {
 	orderly := w.chance(50, "orderly")
 	w.note("reboot, orderly %v", orderly)
 	for _, n := range w.live() {
+		as, code := workload.Failed, 0
 		if orderly {
-			w.end(n, workload.Exited, 143)
-		} else {
-			w.end(n, workload.Failed, 0)
+			as, code = workload.Exited, 143
 		}
+		w.endNext(n, as, code)
+		w.end(n, as, code)
 	}
 	w.boot++
 }
@@ -405,6 +462,12 @@ func (w *world) begun() {
 			st.State, st.StartedAt = workload.Running, w.now
 			w.inst[st.Name] = st
 		}
+		if st.Next != nil && st.Next.State == workload.Starting {
+			next := *st.Next
+			next.State, next.StartedAt = workload.Running, w.now
+			st.Next = &next
+			w.inst[st.Name] = st
+		}
 	}
 }
 
@@ -413,8 +476,12 @@ func (w *world) probe() {
 	if all := w.live(); len(all) > 0 {
 		n := pick(w, "who", all...)
 		state := pick(w, "found", schema.HealthHealthy, schema.HealthUnhealthy, schema.HealthStarting)
-		w.note("%s is found %s", n, state)
-		w.found(w.inst[n].Instance, state)
+		instance := w.inst[n].Instance
+		if next := w.inst[n].Next; next != nil && w.chance(60, "the one beside it") {
+			instance = next.Instance
+		}
+		w.note("%s is found %s", instance, state)
+		w.found(instance, state)
 	}
 }
 
@@ -427,7 +494,7 @@ func (w *world) found(instance string, state schema.HealthState) {
 // probes find what is so; with news there was something to find, or will be.
 func (w *world) probes() (news bool) {
 	before := maps.Clone(w.health)
-	for _, st := range w.observed() {
+	for _, st := range w.each() {
 		if st.State != workload.Running {
 			continue
 		}
@@ -446,16 +513,20 @@ func (w *world) probes() (news bool) {
 
 // programs do what they do.
 func (w *world) programs() (ended bool) {
-	for _, st := range w.observed() {
+	for _, st := range w.each() {
 		spec := w.specs[st.Hash]
 		if st.State != workload.Running || w.now.Sub(st.StartedAt).Abs() < time.Second {
 			continue
 		}
+		end := w.end
+		if next := w.inst[st.Name].Next; next != nil && next.Instance == st.Instance {
+			end = w.endNext
+		}
 		switch spec.Run.Env["DOES"] {
 		case "job":
-			w.end(st.Name, workload.Exited, 0)
+			end(st.Name, workload.Exited, 0)
 		case "crash":
-			w.end(st.Name, workload.Exited, 1)
+			end(st.Name, workload.Exited, 1)
 		default:
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // idle does nothing, in one process that never changes.
@@ -21,6 +22,13 @@ func (r *rig) suffering(mode string, round int) string {
 // reloading is one whose files change while it runs.
 func (r *rig) reloading(round int) string {
 	return r.application("container", fmt.Sprintf(`%s,"files":[{"path":"/etc/round","content":"%d"}],"reload":"none"`, idle, round))
+}
+
+// taking is one of which an instance takes over from another, without a gap. does is
+// what it does; each round is another.
+func (r *rig) taking(mode, strategy string, round int, does string) string {
+	run := fmt.Sprintf(`"command":["sh","-c",%q],"env":{"ROUND":"%d"},"restart":{"backoff":"200ms"}`, does, round)
+	return strings.Replace(r.application(mode, run), `{`, fmt.Sprintf(`{"update":{"strategy":%q,"healthy":"300ms"},`, strategy), 1)
 }
 
 // packaged is one of the host that comes as a package; each round is another.

@@ -20,7 +20,7 @@ type fault struct {
 
 // matrix is all that happens, in order; what is left to chance comes from random.
 func matrix(random *rand.Rand, short bool) []fault {
-	all := slices.Concat(stepFaults(), storeFaults(random, short), outboxFaults(), shimFaults(), versionFaults(), endFaults(),
+	all := slices.Concat(stepFaults(), storeFaults(random, short), outboxFaults(), shimFaults(), versionFaults(), handOverFaults(random), endFaults(),
 		processFaults(), limitFaults(), componentFaults(), serviceFaults(), bridgeFaults(), usersFaults(), diskFaults(), rotFaults(), clockFaults(), powerFaults(random))
 	if !short {
 		return all
@@ -75,6 +75,9 @@ func stepFaults() (all []fault) {
 		}
 	}
 	for _, kind := range failpoint.Steps {
+		if kind == "retire" || kind == "withdraw" { // see handOverFaults
+			continue
+		}
 		for _, when := range []failpoint.When{failpoint.Before, failpoint.After} {
 			p := failpoint.OfStep(kind, when)
 			all = append(all, fault{"step, agent killed", fmt.Sprintf("agent killed %s %s", when, kind), []failpoint.Point{p}, func(t *trial) {

@@ -120,7 +120,7 @@ func (a *agent) assemble() error {
 	a.loop = loop.New(loop.Config{
 		Devices: served,
 		Node:    a.node, Shadows: a.overrides, Workloads: a.workloads, Components: a.components,
-		Probes: a.probes, Policies: a.policies, Memory: a.state, Upgrade: a.upgrade, Disk: a.state.Health, Health: a.health, Now: a.now, Log: a.log,
+		Probes: a.probes, Policies: a.policies, Memory: a.state, Upgrade: a.upgrade, Disk: a.state.Health, Health: a.health, Room: a.room, Now: a.now, Log: a.log,
 	})
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"gnomon/edge/health"
 	"gnomon/edge/health/alarm"
 	"gnomon/edge/health/usage"
+	"gnomon/edge/reconcile"
 	"gnomon/edge/workload/executor"
 	"gnomon/schema"
 )
@@ -23,6 +24,19 @@ func (a *agent) watch() (*health.Monitor, error) {
 		Workloads: measured{a.workloads}, Memory: a.state, Reported: a.link.Reported, Ready: a.ready, Now: a.now, Log: a.log,
 		Paths: []string{a.cfg.Data, a.cfg.Components, "/"},
 	})
+}
+
+// room tells what a second instance of an application would have to fit in: what is
+// free now, and what applications used when they were measured last.
+func (a *agent) room() reconcile.Room {
+	r := reconcile.Room{Uses: map[string]int64{}}
+	r.Total, r.Free = usage.NodeMemory("/proc")
+	for name, u := range a.health.Usage().Applications {
+		if u.Running {
+			r.Uses[name] = u.Memory
+		}
+	}
+	return r
 }
 
 // keeper knows what components must stay on the disk. It implements artifact.Care.

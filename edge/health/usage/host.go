@@ -64,18 +64,23 @@ func (s *Sampler) processors() (busy, all float64, cores int) {
 }
 
 func (s *Sampler) memory() (total, used int64) {
-	available := int64(0)
-	for line := range strings.SplitSeq(read(s.cfg.Proc, "meminfo"), "\n") {
+	total, available := NodeMemory(s.cfg.Proc)
+	return total, max(0, total-available)
+}
+
+// NodeMemory reads how much memory the node has, and how much of that an application
+// could still get, from what is mounted at proc. It is 0 where that isn't known.
+func NodeMemory(proc string) (total, available int64) {
+	for line := range strings.SplitSeq(read(proc, "meminfo"), "\n") {
 		key, value, _ := strings.Cut(line, ":")
 		switch key {
 		case "MemTotal":
 			total = kilobytes(value)
 		case "MemAvailable":
-			available = kilobytes(value)
-			return total, max(0, total-available)
+			return total, kilobytes(value)
 		}
 	}
-	return total, 0
+	return total, total
 }
 
 func kilobytes(text string) int64 {

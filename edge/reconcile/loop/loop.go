@@ -85,7 +85,7 @@ type Node struct {
 	StartedAt time.Time
 }
 
-// Config is what a Loop stands on. All but the last five are required.
+// Config is what a Loop stands on. All but the last seven are required.
 type Config struct {
 	Node       Node
 	Shadows    Shadows
@@ -99,6 +99,7 @@ type Config struct {
 	Upgrade  Upgrade                   // default: nobody sees to it
 	Devices  func(*schema.NodeDevices) // is told which devices the node speaks for, at every pass; default: it speaks for none
 	Disk     func() state.Health       // how the node's own disk is; default: nothing is wrong with it
+	Room     func() reconcile.Room     // what the node has for second instances; default: enough
 	Parallel int                       // fetches at a time, and starts; default 4
 	Now      func() time.Time          // default time.Now
 	Log      *slog.Logger              // default: discard
@@ -138,6 +139,9 @@ func New(cfg Config) *Loop {
 	}
 	if cfg.Disk == nil {
 		cfg.Disk = func() state.Health { return state.Health{} }
+	}
+	if cfg.Room == nil {
+		cfg.Room = func() reconcile.Room { return reconcile.Room{} }
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -249,7 +253,7 @@ func (l *Loop) pass(ctx context.Context) {
 		byName[apps[i].Name] = &apps[i]
 	}
 	l.planned(desired, now)
-	if slices.ContainsFunc(plan.Steps, func(s reconcile.Step) bool { return s.Kind == reconcile.Stop }) {
+	if slices.ContainsFunc(plan.Steps, func(s reconcile.Step) bool { return s.Kind == reconcile.Stop || s.Kind == reconcile.Withdraw }) {
 		l.save() // why it is stopped must be known when its end is found
 	}
 	for _, s := range plan.Steps {
@@ -270,6 +274,7 @@ func (l *Loop) input(now time.Time, complete bool, observed []workload.Status) r
 	return reconcile.Input{
 		Now: now, Boot: l.cfg.Node.Boot, Complete: complete, Observed: observed,
 		Memory: l.memory, Fetched: l.ready(), Busy: l.steps(), Holds: l.holds, Health: l.cfg.Probes.Health(), Restart: l.restarts,
+		Room: l.cfg.Room(),
 	}
 }
 

@@ -384,8 +384,30 @@ func (r *runner) Start(ctx context.Context, s workload.Spec) (workload.Status, e
 	r.n++
 	st := workload.Status{Name: s.Name, Instance: fmt.Sprint("i", r.n), Hash: s.Hash, Mode: s.Mode, State: workload.Running,
 		PID: 100 + r.n, StartedAt: time.Now(), Target: s.Target, TargetInstance: s.TargetInstance}
+	if former := r.live[s.Name]; s.Former != "" {
+		former.Next = &st
+		r.live[s.Name] = former
+		return st, nil
+	}
 	r.live[s.Name] = st
 	return st, nil
+}
+
+// Dismiss implements workload.HandOver.
+func (r *runner) Dismiss(_ context.Context, name, instance string, _ time.Duration) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.note("dismiss:%s:%s", name, instance)
+	if err := r.refuse["dismiss:"+name]; err != nil {
+		return err
+	}
+	st := r.live[name]
+	if st.Instance == instance && st.Next != nil {
+		st = *st.Next
+	}
+	st.Next = nil
+	r.live[name] = st
+	return nil
 }
 
 func (r *runner) Stop(ctx context.Context, name string, _ time.Duration) (workload.Status, error) {

@@ -38,7 +38,7 @@ func patience(s reconcile.Step) time.Duration {
 	switch s.Kind {
 	case reconcile.Start, reconcile.Reload:
 		return startPatience
-	case reconcile.Stop:
+	case reconcile.Stop, reconcile.Retire, reconcile.Withdraw:
 		return s.Grace + stopPatience
 	case reconcile.Remove:
 		return removePatience

@@ -18,12 +18,24 @@ func targets(apps []reconcile.App, observed []workload.Status) (all []probe.Targ
 	}
 	for i := range apps {
 		a := &apps[i]
-		if st, ok := running[a.Name]; ok && a.Want != nil && a.Want.Run.Health != nil {
+		st, ok := running[a.Name]
+		if !ok {
+			continue
+		}
+		both := []workload.Status{st}
+		if st.Next != nil && st.Next.State == workload.Running {
+			both = append(both, *st.Next)
+		}
+		for _, st := range both {
+			h := a.ProbeOf(st)
+			if h == nil {
+				continue
+			}
 			within := st
 			if st.Target != "" {
 				within = running[st.Target]
 			}
-			t := probe.Target{App: a.Name, Instance: st.Instance, StartedAt: st.StartedAt, Probe: *a.Want.Run.Health}
+			t := probe.Target{App: a.Name, Instance: st.Instance, StartedAt: st.StartedAt, Probe: *h}
 			if len(within.Addresses) > 0 {
 				t.Host = within.Addresses[0]
 			}

@@ -34,6 +34,7 @@ type DryStep struct {
 	Step      string          `json:"step"`
 	App       string          `json:"app"`
 	Component string          `json:"component,omitempty"`
+	Beside    bool            `json:"beside,omitempty"` // a start, while the instance that is to be replaced runs
 	Reason    string          `json:"reason,omitempty"`
 	After     schema.Duration `json:"after,omitempty"` // pauses before it, from now; steps themselves take no time here
 }
@@ -97,7 +98,7 @@ func (l *Loop) rehearse(ctx context.Context, changes []Change) answer {
 	out := DryRun{Steps: []DryStep{}, Applications: []Application{}, Rest: r.Rest}
 	for _, a := range r.Acts {
 		out.Steps = append(out.Steps, DryStep{
-			Round: a.Round, Step: string(a.Kind), App: a.App, Component: a.Component, Reason: a.Reason,
+			Round: a.Round, Step: string(a.Kind), App: a.App, Component: a.Component, Beside: a.Former != "", Reason: a.Reason,
 			After: schema.Duration(a.After.Truncate(time.Millisecond)),
 		})
 	}

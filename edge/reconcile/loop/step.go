@@ -39,6 +39,7 @@ func (l *Loop) begin(ctx context.Context, s reconcile.Step, a *reconcile.App) {
 	if s.Kind == reconcile.Start || s.Kind == reconcile.Reload {
 		component = a.Want.Component
 		spec = specOf(a, l.fetched[component], s.TargetInstance)
+		spec.Former = s.Former
 		ctx = context.WithoutCancel(ctx) // it is short, and half of one is worth nothing
 	}
 	stepCtx, cancel := context.WithCancelCause(ctx)
@@ -87,6 +88,12 @@ func (l *Loop) carryOut(ctx context.Context, o *outcome, spec workload.Spec) {
 		_, o.err = l.cfg.Workloads.Stop(ctx, s.App, s.Grace)
 		if errors.Is(o.err, workload.ErrNotFound) {
 			o.err = nil
+		}
+	case reconcile.Retire, reconcile.Withdraw:
+		if h, ok := l.cfg.Workloads.(workload.HandOver); ok {
+			o.err = h.Dismiss(ctx, s.App, s.Instance, s.Grace)
+		} else {
+			o.err = fmt.Errorf("%w: %s", workload.ErrUnsupported, s.Kind)
 		}
 	case reconcile.Remove:
 		o.err = l.cfg.Workloads.Remove(ctx, s.App)
@@ -147,6 +154,7 @@ func faultOf(kind reconcile.StepKind, err error) reconcile.Fault {
 		{workload.ErrPortTaken, "port-taken", false},
 		{workload.ErrNoRange, "subids-exhausted", false},
 		{workload.ErrRunning, "already-running", false},
+		{workload.ErrBeside, "cannot-run-beside", false},
 		// The node's own state, which passes.
 		{artifact.ErrDiskFull, "disk-full", false},
 		{unix.ENOSPC, "disk-full", false},

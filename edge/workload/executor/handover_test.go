@@ -273,6 +273,11 @@ func TestHandOver_Refused(t *testing.T) {
 	if _, err := n.Start(context.Background(), round(s, 2, a.Instance)); !errors.Is(err, workload.ErrBeside) {
 		t.Errorf("others are attached: %v", err)
 	}
+	own := round(n.spec(schema.ModeContainer, "own", polite), 2, n.start(round(n.spec(schema.ModeContainer, "own", polite), 1, "")).Instance)
+	own.UserNamespace = schema.UserNamespaceAuto
+	if _, err := n.Start(context.Background(), own); !errors.Is(err, workload.ErrBeside) || !strings.Contains(err.Error(), "users") {
+		t.Errorf("users of its own: %v", err)
+	}
 	if _, err := n.Start(context.Background(), round(n.spec(schema.ModeHost, "app", polite), 2, a.Instance)); !errors.Is(err, workload.ErrBeside) {
 		t.Errorf("another mode: %v", err)
 	}

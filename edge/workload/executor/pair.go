@@ -106,6 +106,9 @@ func (e *Executor) makeRoom(ctx context.Context, f found, spec workload.Spec) er
 		return fmt.Errorf("%w: both need %s", workload.ErrBeside, clash[0])
 	case spec.Mode == schema.ModeAttach && spec.Root != was.Root:
 		return fmt.Errorf("%w: its component is mounted in the container, where another one would have to be", workload.ErrBeside)
+	case (was.UserNamespace == schema.UserNamespaceAuto) != (spec.UserNamespace == schema.UserNamespaceAuto),
+		spec.UserNamespace == schema.UserNamespaceAuto && f.req.Range != nil && !e.cfg.SubIDs.Holds(*f.req.Range):
+		return fmt.Errorf("%w: what it has on disk would belong to other users", workload.ErrBeside)
 	case e.joined(f):
 		return fmt.Errorf("%w: others are attached to it", workload.ErrBeside)
 	}
