@@ -27,6 +27,13 @@ type Shadows interface {
 	Handle(ctx context.Context, p identity.Principal, t wire.Topic, body []byte, done func(error))
 }
 
+// Readings takes what nodes say of readings.
+type Readings interface {
+	// Handle serves one message, a batch or an answer, and calls done once, when it
+	// may be acknowledged. body is not kept.
+	Handle(ctx context.Context, p identity.Principal, t wire.Readings, batch bool, body []byte, done func(error))
+}
+
 // Authenticator says who a client is. It sees the connection and the CONNECT's
 // client id, user name and password.
 type Authenticator func(conn net.Conn, clientID, username, password string) (identity.Principal, error)
@@ -84,6 +91,7 @@ func setDefault[T comparable](v *T, def T) {
 type Broker struct {
 	cfg      Config
 	shadows  Shadows
+	readings Readings // nil: nobody takes them
 	server   *mqtt.Server
 	listener *mqttguard.Listener
 	metrics  *metrics
@@ -138,6 +146,9 @@ func New(cfg Config) (*Broker, error) {
 // SetShadows names the shadow service, which itself publishes through the
 // broker. It must be called before Run.
 func (b *Broker) SetShadows(s Shadows) { b.shadows = s }
+
+// SetReadings names who takes readings. It must be called before Run.
+func (b *Broker) SetReadings(r Readings) { b.readings = r }
 
 // Listen binds the address, so that what it is, and whether it is free, is known
 // before Run.

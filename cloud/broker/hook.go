@@ -119,6 +119,9 @@ func (h *hook) OnACLCheck(_ *mqtt.Client, topic string, write bool) bool {
 		return true
 	}
 	_, ok := wire.ParseTopic(topic)
+	if !ok && h.broker.readings != nil {
+		_, _, ok = wire.ParseReadings(topic)
+	}
 	if !ok {
 		h.broker.metrics.refused.WithLabelValues("topic").Inc()
 	}
@@ -145,22 +148,26 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	if cl.Net.Inline {
 		return pk, nil
 	}
-	topic, ok := wire.ParseTopic(pk.TopicName)
-	if !ok {
+	s := h.broker.session(cl)
+	var serve func(done func(error))
+	ctx := withTrace(*h.broker.ctx.Load(), pk.Properties.User)
+	if topic, ok := wire.ParseTopic(pk.TopicName); ok {
+		serve = func(done func(error)) { s.serve(ctx, topic, pk.Payload, done) }
+	} else if topic, batch, ok := wire.ParseReadings(pk.TopicName); ok && h.broker.readings != nil {
+		serve = func(done func(error)) { s.serveReadings(ctx, topic, batch, pk.Payload, done) }
+	} else {
 		return h.retain(cl, pk)
 	}
-	s := h.broker.session(cl)
 	if s == nil {
 		return pk, packets.ErrRejectPacket
 	}
 	id, qos := s.own(pk.PacketID), pk.FixedHeader.Qos
-	ctx := withTrace(*h.broker.ctx.Load(), pk.Properties.User)
 	if qos == 2 {
 		done := make(chan error, 1)
-		s.serve(ctx, topic, pk.Payload, func(err error) { done <- err })
+		serve(func(err error) { done <- err })
 		return pk, h.exactlyOnce(s, <-done)
 	}
-	s.serve(ctx, topic, pk.Payload, func(err error) { s.answered(qos, id, err) })
+	serve(func(err error) { s.answered(qos, id, err) })
 	return pk, packets.ErrRejectPacket
 }
 

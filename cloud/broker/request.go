@@ -145,6 +145,14 @@ func (s *session) serve(ctx context.Context, t wire.Topic, body []byte, done fun
 	handle(ctx, s.who, t, body, done)
 }
 
+// serveReadings hands over what a node says of readings. How many batches of a node
+// may be on their way is for who takes them to say: they get a verdict either way.
+func (s *session) serveReadings(ctx context.Context, t wire.Readings, batch bool, body []byte, done func(error)) {
+	s.unanswered.Add(1)
+	atomic.AddInt64(&s.broker.metrics.inFlight, 1)
+	s.broker.readings.Handle(ctx, s.who, t, batch, body, done)
+}
+
 // answered acknowledges a request that has been dealt with, or ends the
 // connection so that its client sends it again.
 func (s *session) answered(qos byte, id uint16, err error) {

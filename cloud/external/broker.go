@@ -22,6 +22,13 @@ type Shadows interface {
 	Handle(ctx context.Context, p identity.Principal, t wire.Topic, body []byte, done func(error))
 }
 
+// Readings takes what nodes say of readings.
+type Readings interface {
+	// Handle serves one message, a batch or an answer, and calls done once, when it
+	// may be acknowledged. body is not kept.
+	Handle(ctx context.Context, p identity.Principal, t wire.Readings, batch bool, body []byte, done func(error))
+}
+
 // ErrUnsuitable: the broker lacks what can't be done without: MQTT 5, shared
 // subscriptions, quality of service 1.
 var ErrUnsuitable = errors.New("the broker can't serve shadows")
@@ -34,6 +41,7 @@ type Broker struct {
 	cfg      Config
 	address  address
 	shadows  Shadows
+	readings Readings // nil: nobody takes them
 	queue    *queue
 	metrics  *metrics
 	state    *state.State // of our messages that the broker has yet to acknowledge; outlives connections
@@ -81,6 +89,9 @@ func New(cfg Config) (*Broker, error) {
 // SetShadows names the shadow service, which itself publishes through the
 // broker. It must be called before Run.
 func (b *Broker) SetShadows(s Shadows) { b.shadows = s }
+
+// SetReadings names who takes readings. It must be called before Run.
+func (b *Broker) SetReadings(r Readings) { b.readings = r }
 
 // Address is host:port of the broker.
 func (b *Broker) Address() string { return b.address.hostPort }
@@ -223,6 +234,9 @@ func (b *Broker) open(ctx context.Context, t *turn) (s *session, shares bool, er
 	}
 	if err == nil {
 		err = s.requests(ctx, unshared)
+	}
+	if err == nil && b.readings != nil {
+		err = s.subscribeReadings(ctx)
 	}
 	if err != nil {
 		s.end()

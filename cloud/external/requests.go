@@ -18,8 +18,15 @@ type request struct {
 	session *session
 	entry   *entry // nil: of quality of service 0, which isn't acknowledged
 	topic   wire.Topic
+	reading *reading // not nil: it is none to the shadow service
 	body    []byte
 	trace   string // traceparent; "" = none
+}
+
+// reading is what a node says of readings.
+type reading struct {
+	topic wire.Readings
+	batch bool
 }
 
 var laneSeed = maphash.MakeSeed()
@@ -42,7 +49,13 @@ func (s *session) received(p paho.PublishReceived) (bool, error) {
 		r.trace = p.Packet.Properties.User.Get(wire.TraceProperty)
 	}
 	var ok bool
-	if r.topic, ok = wire.ParseTopic(p.Packet.Topic); !ok {
+	if r.topic, ok = wire.ParseTopic(p.Packet.Topic); !ok && b.readings != nil {
+		var said reading
+		if said.topic, said.batch, ok = wire.ParseReadings(p.Packet.Topic); ok {
+			r.reading, r.topic.Thing = &said, said.topic.Thing
+		}
+	}
+	if !ok {
 		b.metrics.refused.WithLabelValues("topic").Inc()
 		s.settle(r.entry)
 		return true, nil
@@ -80,6 +93,13 @@ func (b *Broker) handle(ctx context.Context, r request) {
 	if r.entry != nil && r.session.over() {
 		<-b.room
 		return // it comes again
+	}
+	if r.reading != nil {
+		b.readings.Handle(ctx, b.cfg.Principal, r.reading.topic, r.reading.batch, r.body, func(error) {
+			r.session.settle(r.entry)
+			<-b.room
+		})
+		return
 	}
 	if _, ok := wire.TraceID(r.trace); ok {
 		ctx = trace.With(ctx, trace.Origin{Parent: r.trace, Door: trace.MQTT})

@@ -85,6 +85,30 @@ func (s *session) requests(ctx context.Context, unshared Topics) error {
 	return nil
 }
 
+// Filters of what nodes say of readings.
+const (
+	batchFilter  = "things/+/readings"
+	answerFilter = "things/+/read/answer"
+)
+
+// subscribeReadings asks for what nodes say of readings: for a share of the batches,
+// and for all answers, because each replica waits for those that it asked for. A
+// broker that refuses costs the readings alone.
+func (s *session) subscribeReadings(ctx context.Context) error {
+	batches := batchFilter
+	if !s.broker.cfg.Alone {
+		batches = shared(s.broker.cfg.Group, batches)
+	}
+	refused, err := s.subscribe(ctx, 1, []string{batches, answerFilter})
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(refused...); err != nil {
+		s.broker.cfg.Log.Warn("readings are not taken", "error", err)
+	}
+	return nil
+}
+
 // probation is how long a message of our own may take to come back.
 const probation = 2 * time.Second
 

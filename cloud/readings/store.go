@@ -29,6 +29,14 @@ type Sink interface {
 	Submit(ctx context.Context, t Told, done func(error)) error
 }
 
+// Nowhere is the sink of a replica that was told none: it refuses.
+type Nowhere struct{}
+
+// Submit implements Sink.
+func (Nowhere) Submit(context.Context, Told, func(error)) error { return errNowhere }
+
+var errNowhere = errors.New("this replica has no place for readings: start it with --readings-dir")
+
 // Told is a batch with who told it, and when.
 type Told struct {
 	Node   string

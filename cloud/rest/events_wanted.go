@@ -22,7 +22,7 @@ const (
 // streaming tells whether what is at a path goes on for as long as the client
 // likes. Such streams have bounds of their own.
 func streaming(path string) bool {
-	return path == eventsPath || path == watchPath || path == exportPath
+	return path == eventsPath || path == watchPath || path == exportPath || path == readingsExportPath
 }
 
 // maxStreams is how many clients follow events at a time.

@@ -75,7 +75,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		s.metrics.requests.WithLabelValues(methodLabel(c.Request().Method), route, fmt.Sprintf("%dxx", status/100)).Inc()
 		took := time.Since(started)
-		if !streaming(route) {
+		if !streaming(route) && !live(route) {
 			s.metrics.seconds.WithLabelValues(route).Observe(took.Seconds())
 		}
 		s.cfg.Log.Debug("request", "id", c.Response().Header().Get(requestID), "trace", traceOf(c), "method", c.Request().Method,
@@ -159,10 +159,16 @@ func (s *Server) limit(next echo.HandlerFunc) echo.HandlerFunc {
 		if streaming(r.URL.Path) {
 			return next(c)
 		}
-		ctx, cancel := context.WithTimeout(r.Context(), s.cfg.Timeout)
-		defer cancel()
+		timeout := s.cfg.Timeout
 		// Not every writer has deadlines: a test's recorder has none.
-		_ = http.NewResponseController(c.Response()).SetWriteDeadline(time.Now().Add(2 * s.cfg.Timeout))
+		control := http.NewResponseController(c.Response())
+		if live(r.URL.Path) {
+			timeout = max(timeout, liveAtMost)
+			_ = control.SetReadDeadline(time.Now().Add(timeout))
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), timeout)
+		defer cancel()
+		_ = control.SetWriteDeadline(time.Now().Add(2 * timeout))
 		c.SetRequest(r.WithContext(ctx))
 		return next(c)
 	}

@@ -93,31 +93,33 @@ type Shadows interface {
 
 // Config is what a Server stands on. Zero fields have the defaults given.
 type Config struct {
-	Address string // host:port to listen on
-	Shadows Shadows
-	Index   Finder        // nil: questions across nodes are refused
-	Traces  *trace.Log    // what became of recent changes; nil: nobody remembers
-	Topics  Messages      // the broker; nil: no topics, no retained messages
-	Ready   func() error  // why the cloud can't serve; nil when it can
-	Limits  shadow.Limits // default shadow.DefaultLimits
-	Export  Exporter      // nil: there is none
-	Timeout time.Duration // of one request, events excepted; default 30s
-	Local   bool          // answer only requests that are addressed to loopback
-	Log     *slog.Logger
-	Metrics *prometheus.Registry // nil: /metrics has only HTTP itself
+	Address  string // host:port to listen on
+	Shadows  Shadows
+	Index    Finder        // nil: questions across nodes are refused
+	Readings Readings      // nil: collected readings are not here
+	Traces   *trace.Log    // what became of recent changes; nil: nobody remembers
+	Topics   Messages      // the broker; nil: no topics, no retained messages
+	Ready    func() error  // why the cloud can't serve; nil when it can
+	Limits   shadow.Limits // default shadow.DefaultLimits
+	Export   Exporter      // nil: there is none
+	Timeout  time.Duration // of one request, events excepted; default 30s
+	Local    bool          // answer only requests that are addressed to loopback
+	Log      *slog.Logger
+	Metrics  *prometheus.Registry // nil: /metrics has only HTTP itself
 }
 
 // Server serves the API. Listen binds, Run serves.
 type Server struct {
-	cfg       Config
-	echo      *echo.Echo
-	api       huma.API
-	listener  net.Listener
-	metrics   metrics
-	exporting chan struct{} // taken by the export under way
-	closing   chan struct{} // closed when Run ends: event streams end with it
-	streams   chan struct{} // a place in it is leave to stream events
-	answers   *answers
+	cfg               Config
+	echo              *echo.Echo
+	api               huma.API
+	listener          net.Listener
+	metrics           metrics
+	exporting         chan struct{} // taken by the export under way
+	exportingReadings chan struct{} // a place in it is leave to export readings
+	closing           chan struct{} // closed when Run ends: event streams end with it
+	streams           chan struct{} // a place in it is leave to stream events
+	answers           *answers
 }
 
 // New returns a server that doesn't listen yet.
@@ -141,7 +143,7 @@ func New(cfg Config) *Server {
 		cfg.Ready = func() error { return nil }
 	}
 	s := &Server{cfg: cfg, echo: echo.New(), metrics: newMetrics(cfg.Metrics), closing: make(chan struct{})}
-	s.exporting = make(chan struct{}, 1)
+	s.exporting, s.exportingReadings = make(chan struct{}, 1), make(chan struct{}, maxReadingsExports)
 	s.streams, s.answers = make(chan struct{}, maxStreams), newAnswers(time.Now)
 	s.echo.HideBanner, s.echo.HidePort = true, true
 	s.echo.Logger.SetOutput(io.Discard) // what is worth saying goes to cfg.Log
@@ -161,6 +163,7 @@ func (s *Server) routes() {
 	e.GET(eventsPath, s.events)
 	e.GET(watchPath, s.watch)
 	e.GET(exportPath, s.export)
+	e.GET(readingsExportPath, s.exportReadings)
 	e.GET("/livez", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
 	e.GET("/readyz", func(c echo.Context) error {
 		if err := s.cfg.Ready(); err != nil {
@@ -176,6 +179,7 @@ func (s *Server) routes() {
 	s.registerHistory()
 	s.registerExplain()
 	s.registerChanges()
+	s.registerReadings()
 	s.documentEvents()
 	s.documentExport()
 }

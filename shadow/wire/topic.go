@@ -62,8 +62,8 @@ func ParseTopic(topic string) (t Topic, ok bool) {
 }
 
 // Reserved tells whether only the service may publish to a topic unless
-// ParseTopic knows it as a request: all below $aws/, and the shadow topics
-// without that prefix.
+// ParseTopic knows it as a request, or ParseReadings as what nodes say: all below
+// $aws/, the shadow topics without that prefix, and the topics of readings.
 func Reserved(topic string) bool {
 	if strings.HasPrefix(topic, awsPrefix) {
 		return true
@@ -73,7 +73,8 @@ func Reserved(topic string) bool {
 		return false
 	}
 	_, rest, ok = strings.Cut(rest, "/")
-	return ok && (rest == "shadow" || strings.HasPrefix(rest, "shadow/"))
+	level, _, _ := strings.Cut(rest, "/")
+	return ok && (level == "shadow" || level == leafReadings || level == leafRead)
 }
 
 // split takes <prefix>/things/T/shadow[/name/N]/leaf apart.

@@ -41,6 +41,7 @@ type cloudConfig struct {
 	CacheMiB   int // documents kept parsed
 	External   externalConfig
 	History    int // versions of desired kept of each shadow
+	Readings   readingsConfig
 }
 
 func defaultCloudConfig() cloudConfig {
@@ -49,6 +50,7 @@ func defaultCloudConfig() cloudConfig {
 		LogFormat: "text", LogLevel: "info",
 		StateLimit: shadow.DefaultLimits.StateBytes, DepthLimit: shadow.DefaultLimits.Depth,
 		History: 10, CacheMiB: 128, // room for some ten thousand shadows of a few kilobytes
+		Readings: defaultReadings(),
 	}
 }
 
@@ -67,7 +69,7 @@ a YAML file (--config); flags win over the environment, that over the file.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			err := settings.Fill(c.Flags(), file)
 			if err == nil {
-				err = cmp.Or(cfg.validate(), cfg.External.validate(c.Flags()))
+				err = cmp.Or(cfg.validate(), cfg.External.validate(c.Flags()), cfg.Readings.validate(cfg.Shared.URL != ""))
 			}
 			if err != nil {
 				return &usageError{err}
@@ -88,6 +90,7 @@ a YAML file (--config); flags win over the environment, that over the file.`,
 	f.IntVar(&cfg.DepthLimit, "depth-limit", cfg.DepthLimit, "levels of nesting of one shadow's state")
 	f.IntVar(&cfg.CacheMiB, "cache", cfg.CacheMiB, "MiB of documents kept in memory")
 	f.IntVar(&cfg.History, "history", cfg.History, "versions of desired kept of each shadow; 0 keeps none")
+	cfg.Readings.register(f)
 	f.StringVar(&file, "config", "", "YAML file with the same names")
 	return c
 }
@@ -164,12 +167,16 @@ func (cfg *cloudConfig) run(ctx context.Context, stderr io.Writer) error {
 	if others != nil {
 		others.SetWords(traces)
 	}
-	if err := mqtt.join(others, local{shadows, found}, traces); err != nil {
+	taken, err := cfg.openReadings(mqtt, shadows, log, metrics)
+	if err != nil {
 		return errors.Join(err, db.Close())
 	}
+	if err := mqtt.join(others, local{shadows, found, taken.Service}, traces); err != nil {
+		return errors.Join(err, db.Close(), taken.close())
+	}
 	found.SetDocuments(shadows)
-	api := rest.New(rest.Config{Address: cfg.HTTP, Shadows: shadows, Topics: mqtt.topics, Index: found, Traces: traces, Ready: readiness(db, others, found, mqtt), Limits: limits, Export: exporter(db, log), Local: cfg.Dev, Log: log, Metrics: metrics})
-	return cfg.serve(ctx, log, parts{db, mqtt, api, found, shadows, others})
+	api := rest.New(rest.Config{Address: cfg.HTTP, Shadows: shadows, Topics: mqtt.topics, Index: found, Readings: taken.Service, Traces: traces, Ready: readiness(db, others, found, mqtt), Limits: limits, Export: exporter(db, log), Local: cfg.Dev, Log: log, Metrics: metrics})
+	return cfg.serve(ctx, log, parts{db, mqtt, api, found, shadows, others, taken})
 }
 
 // condition reads a selector for a precondition.
@@ -185,34 +192,37 @@ type parts struct {
 	find   *index.Index
 	twin   *twin.Service
 	others *fanout.Fanout // nil: there are none
+	taken  *takenReadings
 }
 
 // serve binds both addresses before anything runs, and closes the store last.
 func (cfg *cloudConfig) serve(ctx context.Context, log *slog.Logger, p parts) error {
 	httpAddr, err := p.api.Listen()
 	if err != nil {
-		return errors.Join(err, p.db.Close())
+		return errors.Join(err, p.db.Close(), p.taken.close())
 	}
 	mqttAddr, err := p.mqtt.listen()
 	if err != nil {
-		return errors.Join(err, p.api.Close(), p.db.Close())
+		return errors.Join(err, p.api.Close(), p.db.Close(), p.taken.close())
 	}
 	log.Info("gnomon cloud", "version", version, "http", httpAddr.String(), "mqtt", mqttAddr, "data", cfg.Data)
 	// The store commits until everything that submits to it has ended.
 	storeCtx, stopStore := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopStore()
-	stored := make(chan error, 1)
+	stored := make(chan error, 2)
 	go func() { stored <- p.db.Run(storeCtx) }()
+	go func() { stored <- p.taken.run(storeCtx) }()
 	told := tell(ctx, p.others)
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.api.Run(gctx) })
 	g.Go(func() error { return p.mqtt.run(gctx) })
 	g.Go(func() error { return p.search(gctx) })
 	g.Go(func() error { return p.twin.Run(gctx) })
+	g.Go(func() error { return p.taken.Run(gctx) })
 	started := time.Now()
 	err = g.Wait()
 	stopStore()
-	err = errors.Join(err, <-stored, told(), p.db.Close())
+	err = errors.Join(err, <-stored, <-stored, told(), p.db.Close(), p.taken.close())
 	log.Info("gnomon cloud ended", "after", time.Since(started).Round(time.Second).String())
 	return err
 }

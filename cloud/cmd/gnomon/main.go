@@ -55,7 +55,8 @@ func rootCommand() *cobra.Command {
 	o := &options{}
 	o.register(root)
 	root.AddCommand(cloudCommand(), getCommand(o), countCommand(o), describeCommand(o), applyCommand(o), diffCommand(o),
-		watchCommand(o), deleteCommand(o), explainCommand(o), receiptsCommand(o), historyCommand(o), revertCommand(o), changesCommand(o), backupCommand(o), storeCommand(), versionCommand())
+		watchCommand(o), deleteCommand(o), explainCommand(o), receiptsCommand(o), historyCommand(o), revertCommand(o), changesCommand(o), backupCommand(o), storeCommand(),
+		readingsCommand(o), completenessCommand(o), kpisCommand(o), readCommand(o), versionCommand())
 	for _, c := range root.Commands() {
 		wrapUsage(c)
 	}

@@ -52,6 +52,7 @@ func (cfg *cloudConfig) embedded(log *slog.Logger, metrics prometheus.Registerer
 		},
 		join: func(others *fanout.Fanout, here local, traces *trace.Log) error {
 			b.SetShadows(here.shadows)
+			b.SetReadings(here.taken)
 			if err := b.Follow(traces); err != nil || others == nil {
 				return err
 			}
@@ -134,6 +135,7 @@ func (cfg *cloudConfig) external(log *slog.Logger, metrics prometheus.Registerer
 		listen: func() (string, error) { return b.Address(), nil },
 		join: func(others *fanout.Fanout, here local, _ *trace.Log) error {
 			b.SetShadows(here.shadows)
+			b.SetReadings(here.taken)
 			if others != nil {
 				others.SetLocal(here, func(string) {}) // a client's session is the broker's business
 			}

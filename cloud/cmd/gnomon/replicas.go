@@ -12,6 +12,7 @@ import (
 	"gnomon/cloud/fanout"
 	fanoutredis "gnomon/cloud/fanout/redis"
 	"gnomon/cloud/index"
+	"gnomon/cloud/readings"
 	"gnomon/cloud/store"
 	"gnomon/cloud/store/pebble"
 	"gnomon/cloud/store/redis"
@@ -69,6 +70,7 @@ func replicasOf(others *fanout.Fanout) twin.Replicas {
 type local struct {
 	shadows *twin.Service
 	found   *index.Index
+	taken   *readings.Service
 }
 
 // Deliver implements fanout.Local.

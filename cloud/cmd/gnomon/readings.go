@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/pflag"
+
+	"gnomon/cloud/readings"
+	"gnomon/cloud/readings/files"
+	pebblereadings "gnomon/cloud/store/pebble/readings"
+	"gnomon/cloud/twin"
+)
+
+// readingsConfig says what becomes of collected readings.
+type readingsConfig struct {
+	Days int
+	Dir  string // of a replica
+}
+
+func defaultReadings() readingsConfig { return readingsConfig{Days: readings.DefaultDays} }
+
+func (r *readingsConfig) register(f *pflag.FlagSet) {
+	f.IntVar(&r.Days, "readings-days", r.Days, "days that collected readings are kept")
+	f.StringVar(&r.Dir, "readings-dir", "", "with --store: directory of this replica that readings are written to as files of JSON lines, for somebody to take away")
+}
+
+// validate finds what makes no sense. shared tells whether replicas share a store.
+func (r *readingsConfig) validate(shared bool) error {
+	if r.Days < 1 || r.Days > readings.MaxDays {
+		return fmt.Errorf("--readings-days %d: must be from 1 to %d", r.Days, readings.MaxDays)
+	}
+	if r.Dir != "" && !shared {
+		return errors.New("--readings-dir is for replicas (--store); without, readings are in the directory of --data, where they can be looked up")
+	}
+	return nil
+}
+
+// takenReadings is the service with what it stands on.
+type takenReadings struct {
+	*readings.Service
+	run   func(context.Context) error // of the store or sink
+	close func() error
+}
+
+// openReadings opens the store of readings, or a replica's sink.
+func (cfg *cloudConfig) openReadings(mqtt *messaging, shadows *twin.Service, log *slog.Logger, metrics prometheus.Registerer) (*takenReadings, error) {
+	out := new(takenReadings)
+	c := readings.Config{Publisher: mqtt.publisher, Past: shadows, Days: cfg.Readings.Days, Log: log, Metrics: metrics}
+	if mqtt.listeners != nil {
+		c.Listening = func(topic string) bool {
+			all, _ := mqtt.listeners(topic)
+			return all > 0
+		}
+	}
+	switch {
+	case cfg.Shared.URL == "":
+		s, err := pebblereadings.Open(pebblereadings.Config{Dir: filepath.Join(cfg.Data, "readings"), Log: log})
+		if err != nil {
+			return nil, err
+		}
+		c.Sink, c.Store, out.run, out.close = s, s, s.Run, s.Close
+	case cfg.Readings.Dir != "":
+		s, err := files.Open(files.Config{Dir: cfg.Readings.Dir, Log: log})
+		if err != nil {
+			return nil, err
+		}
+		c.Sink, out.run, out.close = s, s.Run, s.Close
+	default:
+		c.Sink, out.close = readings.Nowhere{}, func() error { return nil }
+		out.run = func(ctx context.Context) error { <-ctx.Done(); return nil }
+	}
+	var err error
+	if out.Service, err = readings.New(c); err != nil {
+		return nil, errors.Join(err, out.close())
+	}
+	return out, nil
+}
