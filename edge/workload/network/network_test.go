@@ -107,7 +107,7 @@ func listenBoth(t *testing.T) (net.Listener, net.PacketConn) {
 			l.Close()
 			continue
 		}
-		t.Cleanup(func() { l.Close(); p.Close() })
+		t.Cleanup(func() { _ = l.Close(); _ = p.Close() })
 		return l, p
 	}
 	t.Fatal("no number is free for both TCP and UDP")
