@@ -221,7 +221,7 @@ func (c *round) ask(ctx context.Context, m schema.Meter, items []schema.Item) (R
 
 // recall asks for what a meter had at some slots.
 func (r *runner) recall(request Request, slots []time.Time) Recall {
-	return Recall{Request: request, Times: slots, Step: r.policy.Period.D(), Zone: r.policy.Offset(), Daily: r.policy.Daily()}
+	return Recall{Request: request, Times: slots, Now: r.engine.cfg.Now(), Step: r.policy.Period.D(), Zone: r.policy.Offset(), Daily: r.policy.Daily()}
 }
 
 // done takes what became of one meter.

@@ -46,6 +46,7 @@ type Historian interface {
 type Recall struct {
 	Request
 	Times []time.Time   // ascending, each once, whole minutes
+	Now   time.Time     // by the node's clock
 	Step  time.Duration // between slots, which Times are some of
 	Zone  time.Duration // how far the meter's clock is ahead of UTC
 	Daily bool          // Times are midnights by that clock, at which meters freeze once a day

@@ -90,7 +90,7 @@ func household(meters []*Meter) func([]byte) []byte {
 // line any more, and returns it.
 func steady(t *testing.T, p *schema.Policy, d collect.Driver) collect.Cycle {
 	t.Helper()
-	e := collect.New(collect.Config{Drivers: map[schema.SourceKind]collect.Driver{p.Source.Kind: d}})
+	e := collect.New(collect.Config{Drivers: map[schema.SourceKind]collect.Driver{p.Source.Kind: d}, Now: today})
 	if err := e.Apply("p", 1, p); err != nil {
 		t.Fatal(err)
 	}

@@ -73,6 +73,12 @@ func (c *Carried) Poll(ctx context.Context, by Carrier, items []schema.Item, val
 	return t.failed
 }
 
+// Recall reads what the meter keeps of r's times into rows, one for each. The
+// error is the first thing that went wrong.
+func (c *Carried) Recall(ctx context.Context, by Carrier, r collect.Recall, rows []map[string]collect.Value) error {
+	return c.known.recall(ctx, carrying{c, by}, r, rows)
+}
+
 // tour is one poll of a carried meter.
 type tour struct {
 	*Carried
@@ -181,23 +187,40 @@ const (
 	answered
 )
 
-// ask carries requests for all of a batch, and finds the answer to each. A
-// refusal doesn't say what it refuses: it is believed only where there are as
-// many answers as requests and all others are in their place.
+// ask carries requests for all of a batch, and finds the answer to each.
 func (t *tour) ask(ctx context.Context, batch []work) ([]answer, error) {
+	asks := make([]ask, len(batch))
+	for i, w := range batch {
+		asks[i].di = w.di
+	}
+	return carrying{t.Carried, t.by}.askAll(ctx, asks)
+}
+
+// carrying asks a meter through a Carrier.
+type carrying struct {
+	*Carried
+	by Carrier
+}
+
+func (c carrying) together() int { return c.by.Most() }
+
+// askAll asks for everything at once. A refusal doesn't say what it refuses, nor do
+// several answers of one identifier say which is which: that is believed only where
+// there are as many answers as requests and all others are in their place.
+func (c carrying) askAll(ctx context.Context, batch []ask) ([]answer, error) {
 	var content []byte
 	var f wire.Frame
 	for _, w := range batch {
-		if err := f.AskRead(t.address, w.di); err != nil {
-			return nil, err // not reached: without parameters it always fits
+		if err := f.AskRead(c.address, w.di, w.parameters...); err != nil {
+			return nil, err // not reached: it always fits
 		}
 		content = f.Append(content, 0)
 	}
-	back, err := t.by.Carry(ctx, content, len(batch))
+	back, err := c.by.Carry(ctx, content, len(batch))
 	if err != nil {
 		return nil, err
 	}
-	came := t.parse(back, wire.Read)
+	came := c.parse(back, wire.Read)
 	out := make([]answer, len(batch))
 	inPlace := len(came) == len(batch)
 	for i := range came {
@@ -209,7 +232,7 @@ func (t *tour) ask(ctx context.Context, batch []work) ([]answer, error) {
 			continue
 		}
 		for _, a := range came {
-			if a.kind == answered && a.di == w.di {
+			if a.kind == answered && a.di == w.di && len(w.parameters) == 0 {
 				out[i] = a
 				break
 			}

@@ -22,6 +22,7 @@ type port struct {
 	meters      map[wire.Address]*meter
 	lastUsed    time.Time
 	frames      int
+	answers     int
 
 	request, heard wire.Frame
 	out            []byte // the request as it is sent
@@ -35,6 +36,8 @@ type meter struct {
 	doubt   bool                // an answer of it may still be under way
 	lacks   map[wire.DI]refusal // identifiers that it doesn't have
 	entries map[wire.DI]int     // how long the data of its blocks is
+
+	interval time.Duration // between its load records; 0 = not known
 }
 
 // refusal is remembered for a while, so that it doesn't cost time in every cycle.
@@ -100,12 +103,14 @@ type question struct {
 	control  wire.Control
 	di       wire.DI
 	sequence byte // of a follow-up
+
+	parameters []byte // of a reading
 }
 
 // read asks a meter for an identifier. What it returns is overwritten by the
 // next read. The port must be taken.
-func (p *port) read(ctx context.Context, a wire.Address, di wire.DI) ([]byte, error) {
-	q := question{meter: p.meter(a), address: a, control: wire.Read, di: di}
+func (p *port) read(ctx context.Context, a wire.Address, di wire.DI, parameters ...byte) ([]byte, error) {
+	q := question{meter: p.meter(a), address: a, control: wire.Read, di: di, parameters: parameters}
 	if err := p.try(ctx, q); err != nil {
 		return nil, err
 	}
@@ -132,6 +137,7 @@ func (p *port) try(ctx context.Context, q question) (err error) {
 			return err
 		}
 		if err = p.exchange(q); err == nil {
+			p.answers++
 			break
 		}
 	}
@@ -153,8 +159,8 @@ func (p *port) build(q question) {
 	case wire.ReadAddress:
 		p.request.AskAddress(q.address)
 	default:
-		if err := p.request.AskRead(q.address, q.di); err != nil {
-			panic(err) // not reached: without parameters it always fits
+		if err := p.request.AskRead(q.address, q.di, q.parameters...); err != nil {
+			panic(err) // not reached: it always fits
 		}
 	}
 	p.out = p.request.Append(p.out[:0], *p.source.Preamble)

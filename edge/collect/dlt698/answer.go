@@ -12,8 +12,9 @@ type reader struct {
 	batch  batch
 	at     time.Time // when the part at hand came
 	got    map[slot]found
-	parts  int // taken
-	number int // of the part taken last
+	span   *span // records of several times; nil = what the batch says
+	parts  int   // taken
+	number int   // of the part taken last
 }
 
 // What an answer in parts may have at the most.
@@ -131,6 +132,12 @@ func (r *reader) rows(m *wire.Message, at int, check bool) error {
 			return errNotOurs
 		}
 		k++
+	}
+	if r.span != nil {
+		if !check {
+			r.span.take(m, m.Find(at, "result"), r)
+		}
+		return nil
 	}
 	if _, have := r.got[slot{r.batch.batchKey, r.batch.oads[0]}]; have || check {
 		return nil // of several records the first is the one

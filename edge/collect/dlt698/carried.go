@@ -51,8 +51,17 @@ func (c *Carried) Absent(now time.Time) error { return c.known.Err(now) }
 // Poll reads items into values, which has all of them in the end. The error is
 // the first thing that went wrong.
 func (c *Carried) Poll(ctx context.Context, by Carrier, items []schema.Item, values map[string]collect.Value) error {
-	q := reading{c.known, c.maxFrame, func(ctx context.Context, r *reader) (bool, error) { return c.exchange(ctx, by, r) }}
-	return q.poll(ctx, items, values)
+	return c.reading(by).poll(ctx, items, values)
+}
+
+// Recall reads what the meter keeps of r's times into rows, one for each. The
+// error is the first thing that went wrong.
+func (c *Carried) Recall(ctx context.Context, by Carrier, r collect.Recall, rows []map[string]collect.Value) error {
+	return c.reading(by).recall(ctx, r, rows)
+}
+
+func (c *Carried) reading(by Carrier) *reading {
+	return &reading{c.known, c.maxFrame, func(ctx context.Context, r *reader) (bool, error) { return c.exchange(ctx, by, r) }}
 }
 
 // exchange carries one request, and takes its answer, which may come in fragments.

@@ -45,6 +45,9 @@ func (p *port) exchange(ctx context.Context, a wire.Address, r *reader) (more bo
 			return false, err
 		}
 		more, err = p.once(ctx, a, r)
+		if err == nil {
+			p.answers++
+		}
 		if err == nil || errors.Is(err, collect.ErrException) || errors.Is(err, errEndless) {
 			return more, err // an answer, and the same next time
 		}
@@ -75,6 +78,8 @@ func (r *reader) request(dst []byte, service byte) []byte {
 	switch {
 	case r.parts > 0:
 		return wire.AppendGetNext(dst, service, uint16(r.number))
+	case r.span != nil:
+		return r.span.request(dst, service, r.batch)
 	case r.batch.record != 0:
 		return wire.AppendGetRecord(dst, service, r.batch.record, r.batch.nth, r.batch.oads)
 	}

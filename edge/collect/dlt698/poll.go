@@ -24,10 +24,9 @@ type slot struct {
 	oad wire.ObjectAttribute
 }
 
-// poll reads all items of one meter. The port must be taken.
-func (p *port) poll(ctx context.Context, a wire.Address, items []schema.Item, values map[string]collect.Value) error {
-	q := reading{p.meter(a), p.source.MaxFrame, func(ctx context.Context, r *reader) (bool, error) { return p.exchange(ctx, a, r) }}
-	return q.poll(ctx, items, values)
+// reading is how one meter is read. The port must be taken.
+func (p *port) reading(a wire.Address) *reading {
+	return &reading{p.meter(a), p.source.MaxFrame, func(ctx context.Context, r *reader) (bool, error) { return p.exchange(ctx, a, r) }}
 }
 
 // reading is a poll of one meter, whatever way its requests take.

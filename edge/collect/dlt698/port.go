@@ -22,6 +22,7 @@ type port struct {
 	service     byte // number of the request sent last
 	meters      map[wire.Address]*meter
 	frames      int
+	answers     int
 
 	// Used again with every request, so that asking and being answered allocates little.
 	scanner wire.Scanner
@@ -37,6 +38,8 @@ type meter struct {
 	most    map[batchKey]int             // as many at once as it has not refused
 	alone   map[slot]bool                // those it refuses together with others
 	scalers map[wire.ObjectAttribute]int // powers of ten
+	ranges  bool                         // it has answered for records of an interval
+	points  bool                         // it doesn't, but for single ones
 }
 
 // newPort begins with any service number: an answer to whoever asked before us
@@ -92,5 +95,6 @@ func (m *meter) note(err error, now time.Time) {
 		clear(m.scalers)
 		clear(m.most)
 		clear(m.alone)
+		m.ranges, m.points = false, false
 	}
 }

@@ -50,14 +50,8 @@ func (d *Driver) Begin(ctx context.Context, r collect.Round) (func(), error) {
 // Poll implements collect.Driver.
 func (d *Driver) Poll(ctx context.Context, r collect.Request) (collect.Result, error) {
 	out := collect.Result{Values: make(map[string]collect.Value, len(r.Items))}
-	p, err := d.port(ctx, r.Source)
-	var m *meter
-	if err == nil {
-		m, err = p.meter(r.Meter, r.Demand)
-	}
-	if err == nil {
-		err = p.poll(ctx, m, r, &out)
-	}
+	var err error
+	out.Frames, out.Answers, err = d.visit(ctx, r, func(m *meter, c *carrier) error { return m.Poll(ctx, c, r.Items, out.Values) })
 	for _, it := range r.Items {
 		if _, there := out.Values[it.Name]; !there {
 			collect.NoValues(out.Values, []schema.Item{it}, err, time.Now())
@@ -66,8 +60,37 @@ func (d *Driver) Poll(ctx context.Context, r collect.Request) (collect.Result, e
 	return out, err
 }
 
-// poll reads one meter when it is its turn, and when there is a place for it.
-func (p *port) poll(ctx context.Context, m *meter, r collect.Request, out *collect.Result) error {
+// Recall implements collect.Historian.
+func (d *Driver) Recall(ctx context.Context, r collect.Recall) (out collect.Recalled, err error) {
+	out.Rows = make([]map[string]collect.Value, len(r.Times))
+	out.Frames, out.Answers, err = d.visit(ctx, r.Request, func(m *meter, c *carrier) error { return m.Recall(ctx, c, r, out.Rows) })
+	for i := range out.Rows {
+		if out.Rows[i] == nil {
+			out.Rows[i] = make(map[string]collect.Value, len(r.Items))
+			collect.NoValues(out.Rows[i], r.Items, err, time.Now())
+		}
+	}
+	return out, err
+}
+
+// visit gives a meter its turn.
+func (d *Driver) visit(ctx context.Context, r collect.Request, do func(m *meter, c *carrier) error) (frames, answers int, err error) {
+	p, err := d.port(ctx, r.Source)
+	if err != nil {
+		return 0, 0, err
+	}
+	m, err := p.meter(r.Meter, r.Demand)
+	if err != nil {
+		return 0, 0, err
+	}
+	c := &carrier{port: p, source: r.Source, meter: m, demand: r.Demand}
+	err = p.visit(ctx, r, c, do)
+	return c.frames, c.answers, err
+}
+
+// visit reads one meter when it is its turn, and when there is a place for it.
+func (p *port) visit(ctx context.Context, r collect.Request, c *carrier, do func(m *meter, c *carrier) error) error {
+	m := c.meter
 	if err := m.turn.Take(ctx, r.Priority); err != nil {
 		return err
 	}
@@ -86,9 +109,8 @@ func (p *port) poll(ctx context.Context, m *meter, r collect.Request, out *colle
 	if err := p.ready(ctx); err != nil {
 		return err
 	}
-	c := &carrier{port: p, meter: m, demand: r.Demand, until: time.Now().Add(p.settings().Timeout.D())}
-	err := m.Poll(ctx, c, r.Items, out.Values)
-	out.Frames = c.frames
+	c.until = time.Now().Add(c.source.Timeout.D())
+	err := do(m, c)
 	m.failed = err != nil
 	return err
 }
@@ -104,4 +126,7 @@ func protocolOf(p schema.Protocol) wire.Protocol {
 	return wire.DLT645
 }
 
-var _ collect.Cycler = (*Driver)(nil)
+var (
+	_ collect.Cycler    = (*Driver)(nil)
+	_ collect.Historian = (*Driver)(nil)
+)

@@ -67,6 +67,7 @@ type meter struct {
 type carried interface {
 	Absent(now time.Time) error
 	Poll(ctx context.Context, by dlt645.Carrier, items []schema.Item, values map[string]collect.Value) error
+	Recall(ctx context.Context, by dlt645.Carrier, r collect.Recall, rows []map[string]collect.Value) error
 }
 
 // carried698 lets a meter of DL/T 698.45 be polled as one of DL/T 645.
@@ -74,6 +75,10 @@ type carried698 struct{ *dlt698.Carried }
 
 func (c carried698) Poll(ctx context.Context, by dlt645.Carrier, items []schema.Item, values map[string]collect.Value) error {
 	return c.Carried.Poll(ctx, by, items, values)
+}
+
+func (c carried698) Recall(ctx context.Context, by dlt645.Carrier, r collect.Recall, rows []map[string]collect.Value) error {
+	return c.Carried.Recall(ctx, by, r, rows)
 }
 
 // maxMeters bounds what is remembered of meters, of policies that are gone too;
@@ -117,12 +122,6 @@ func (p *port) Close() {
 	if former != nil {
 		<-former
 	}
-}
-
-func (p *port) settings() schema.Source {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.source
 }
 
 // meter returns what is known of a meter.

@@ -9,15 +9,18 @@ import (
 	"gnomon/edge/collect"
 	"gnomon/edge/collect/dlt645"
 	"gnomon/edge/collect/q376/wire"
+	"gnomon/schema"
 )
 
 // carrier takes the requests of one poll to a meter.
 type carrier struct {
 	*port
-	meter  *meter
-	demand bool
-	until  time.Time // the meter's turn ends
-	frames int
+	source  schema.Source // as whoever polls has it: policies may differ in time limits
+	meter   *meter
+	demand  bool
+	until   time.Time // the meter's turn ends
+	frames  int
+	answers int
 }
 
 // Most implements dlt645.Carrier.
@@ -44,7 +47,7 @@ const (
 // source allows, and as there is time. A meter that failed the last time is
 // asked once. Waiting until the CCO has room is no try.
 func (c *carrier) Carry(ctx context.Context, content []byte, n int) (answer []byte, err error) {
-	tries := c.settings().Tries
+	tries := c.source.Tries
 	if c.meter.failed {
 		tries = 1
 	}
@@ -55,6 +58,7 @@ func (c *carrier) Carry(ctx context.Context, content []byte, n int) (answer []by
 		}
 		if answer, err = c.once(ctx, content); err == nil {
 			c.fine()
+			c.answers++
 			return answer, nil
 		}
 		var code *Denial
@@ -156,9 +160,9 @@ func (c *carrier) join(ctx context.Context) error {
 // once asks once. Of a CCO that gives up on the meter it is an errUnread.
 func (c *carrier) once(ctx context.Context, content []byte) ([]byte, error) {
 	c.mu.Lock()
-	demand, timeout := c.demand || c.single, c.source.Timeout.D()
+	demand := c.demand || c.single
 	c.mu.Unlock()
-	patience := max(time.Until(c.until), time.Second) + timeout/10 // a CCO that gives up in time says so a little later
+	patience := max(time.Until(c.until), time.Second) + c.source.Timeout.D()/10 // a CCO that gives up in time says so a little later
 	c.frames++
 	if demand {
 		return c.monitor(ctx, content, patience)

@@ -1,0 +1,301 @@
+package dlt698
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"gnomon/edge/collect"
+	"gnomon/edge/collect/dlt698/wire"
+	"gnomon/schema"
+)
+
+// span asks for the records of one time, or of several that are a step apart.
+type span struct {
+	times   []time.Time // by the meter's clock
+	step    time.Duration
+	rows    map[uint64]map[wire.ObjectAttribute]datum // by the digits of their times
+	refused error                                     // of the record as such
+}
+
+// digits are a time as rows are told apart by it.
+func digits(t time.Time) uint64 {
+	n, _ := strconv.ParseUint(t.Format("20060102150405"), 10, 64) // always digits
+	return n
+}
+
+// request encodes what is asked. An interval ends before its end by the standard;
+// meters that take the end in send a row more, which nobody looks for.
+func (s *span) request(dst []byte, service byte, b batch) []byte {
+	if len(s.times) == 1 {
+		return wire.AppendGetRecordAt(dst, service, b.record, s.times[0], b.oads)
+	}
+	last := s.times[len(s.times)-1]
+	return wire.AppendGetRecords(dst, service, b.record, s.times[0], last.Add(s.step), uint16(s.step/time.Minute), b.oads)
+}
+
+// take takes all rows of an answer; the first column is their time.
+func (s *span) take(m *wire.Message, result int, r *reader) {
+	rows := result + 1
+	if m.Nodes[result].Num == 0 {
+		s.refused = &Refused{OAD: r.batch.record, Code: wire.DAR(m.Nodes[rows].Num)}
+		return
+	}
+	for row := range m.Children(rows) {
+		k := 0
+		var columns map[wire.ObjectAttribute]datum
+		for c := range m.Children(row) {
+			d := datumOf(m, c)
+			if k == 0 {
+				if d.kind != wire.DateTimeS && d.kind != wire.DateTime || !d.whole {
+					break // of no time that could be told
+				}
+				columns = make(map[wire.ObjectAttribute]datum, len(r.batch.oads))
+				s.rows[d.num] = columns
+			} else {
+				columns[r.batch.oads[k]] = d
+			}
+			k++
+		}
+	}
+}
+
+// recall reads what the meter keeps of some times into rows, one for each.
+func (q *reading) recall(ctx context.Context, r collect.Recall, rows []map[string]collect.Value) error {
+	m := q.meter
+	h := &history{reading: q, Recall: r, rows: rows, of: attribute(schema.MinuteFreeze), found: make(map[uint64]map[wire.ObjectAttribute]found)}
+	if r.Daily {
+		h.of = attribute(schema.DayFreeze)
+	}
+	for _, at := range r.Times {
+		h.times = append(h.times, at.UTC().Add(r.Zone))
+	}
+	if err := m.Absence.Err(time.Now()); err != nil {
+		h.fill(err)
+		return err
+	}
+	scalers, failed, gone := h.scalers(ctx)
+	for _, part := range schema.FreezeColumns(h.columns(), q.maxFrame) {
+		oads := make([]wire.ObjectAttribute, len(part))
+		for i, oad := range part {
+			oads[i] = wire.ObjectAttribute(oad)
+		}
+		if gone == nil {
+			gone = h.read(ctx, oads)
+		}
+	}
+	h.fill(gone)
+	h.values(scalers)
+	m.note(cmp.Or(gone, failed), time.Now())
+	return cmp.Or(gone, failed)
+}
+
+// history is one recall at work.
+type history struct {
+	*reading
+	collect.Recall
+	rows  []map[string]collect.Value
+	of    wire.ObjectAttribute
+	times []time.Time                               // by the meter's clock
+	found map[uint64]map[wire.ObjectAttribute]found // by the digits of the time
+	alone error                                     // what the meter says of the record with no column but the time
+	asked bool                                      // whether it was asked that
+}
+
+// columns are the attributes of the items, each once.
+func (h *history) columns() (oads []uint32) {
+	for _, it := range h.Items {
+		oads = append(oads, uint32(attribute(it.OAD)))
+	}
+	slices.Sort(oads)
+	return slices.Compact(oads)
+}
+
+// scalers reads the powers of ten that aren't known yet.
+func (h *history) scalers(ctx context.Context) (all map[slot]found, failed, gone error) {
+	wanted := make(map[batchKey][]wire.ObjectAttribute)
+	for _, it := range h.Items {
+		if _, known := h.meter.scalers[attribute(it.Scaler)]; it.Scaler != "" && !known {
+			wanted[batchKey{}] = append(wanted[batchKey{}], attribute(it.Scaler))
+		}
+	}
+	if len(wanted) == 0 {
+		return nil, nil, nil
+	}
+	return h.reading.read(ctx, wanted)
+}
+
+// put says what became of a column of a time.
+func (h *history) put(at time.Time, oad wire.ObjectAttribute, f found) {
+	n := digits(at)
+	if h.found[n] == nil {
+		h.found[n] = make(map[wire.ObjectAttribute]found)
+	}
+	h.found[n][oad] = f
+}
+
+// read asks for some columns of all times: of as many times at once as are a step
+// apart, and as go into an answer. The error is why the meter isn't asked any more.
+func (h *history) read(ctx context.Context, oads []wire.ObjectAttribute) error {
+	raw := make([]uint32, len(oads))
+	for i, oad := range oads {
+		raw[i] = uint32(oad)
+	}
+	most := schema.FreezeRows(raw, h.maxFrame)
+	for todo := h.times; len(todo) > 0; {
+		n := 1
+		for n < len(todo) && n < most && h.ranged() && todo[n].Sub(todo[n-1]) == h.Step {
+			n++
+		}
+		err := h.run(ctx, oads, todo[:n])
+		if err != nil {
+			return err
+		}
+		todo = todo[n:]
+	}
+	return nil
+}
+
+// ranged tells whether to ask for intervals.
+func (h *history) ranged() bool {
+	const most = 1<<16 - 1
+	return !h.meter.points && h.Step%time.Minute == 0 && h.Step/time.Minute <= most
+}
+
+// run asks for the records of some times. A meter that has nothing to say of an
+// interval, and never had, is asked for its first time alone: then either is right.
+func (h *history) run(ctx context.Context, oads []wire.ObjectAttribute, times []time.Time) error {
+	s, err := h.ask(ctx, oads, times)
+	if err != nil && !errors.Is(err, collect.ErrException) {
+		return err
+	}
+	nothing := err != nil || s.refused != nil || len(s.rows) == 0
+	if len(times) > 1 && nothing && !h.meter.ranges {
+		first, err := h.ask(ctx, oads, times[:1])
+		if err != nil && !errors.Is(err, collect.ErrException) {
+			return err
+		}
+		if err == nil && len(first.rows) > 0 || err == nil && s.refused != nil && first.refused == nil {
+			h.meter.points = true
+			for _, at := range times {
+				if err := h.run(ctx, oads, []time.Time{at}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	if len(times) > 1 && !nothing {
+		h.meter.ranges = true
+	}
+	if err == nil {
+		err = s.refused
+	}
+	if err != nil {
+		return h.refusal(ctx, oads, times, err)
+	}
+	now := time.Now()
+	for _, at := range times {
+		row := s.rows[digits(at)]
+		for _, oad := range oads {
+			f := found{at: now, err: fmt.Errorf("%w: no record of %s", collect.ErrNoData, at.Format(time.DateTime))}
+			if d, there := row[oad]; there && d.kind != wire.Null {
+				f = found{at: now, value: d}
+			} else if there {
+				f.err = fmt.Errorf("%w: %s is left open", collect.ErrNoData, oad)
+			}
+			h.put(at, oad, f)
+		}
+	}
+	return nil
+}
+
+// refusal deals with columns that the meter refuses: if it has the record, then some
+// of them are why, and they are asked for in parts.
+func (h *history) refusal(ctx context.Context, oads []wire.ObjectAttribute, times []time.Time, why error) error {
+	if len(oads) > 1 {
+		if !h.asked {
+			s, err := h.ask(ctx, nil, times[:1])
+			if err != nil && !errors.Is(err, collect.ErrException) {
+				return err
+			}
+			if h.asked = true; err != nil {
+				h.alone = err
+			} else {
+				h.alone = s.refused
+			}
+		}
+		if h.alone == nil {
+			for _, half := range [][]wire.ObjectAttribute{oads[:len(oads)/2], oads[len(oads)/2:]} {
+				if err := h.run(ctx, half, times); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	var code *Refused
+	if errors.As(why, &code) && (code.Code == darUndefined || code.Code == darAbsent) {
+		why = fmt.Errorf("%w: %w", collect.ErrNoData, why)
+	}
+	for _, at := range times {
+		for _, oad := range oads {
+			h.put(at, oad, found{at: time.Now(), err: why})
+		}
+	}
+	return nil
+}
+
+// What a meter says that has no such record, or no such column.
+const (
+	darUndefined wire.DAR = 4
+	darAbsent    wire.DAR = 6
+)
+
+// ask asks once, and follows the answer through its parts.
+func (h *history) ask(ctx context.Context, oads []wire.ObjectAttribute, times []time.Time) (*span, error) {
+	s := &span{times: times, step: h.Step, rows: make(map[uint64]map[wire.ObjectAttribute]datum)}
+	b := batch{batchKey{record: h.of}, append([]wire.ObjectAttribute{wire.RecordTime}, oads...)}
+	r := &reader{batch: b, span: s, got: make(map[slot]found)}
+	for more := true; more; {
+		var err error
+		if more, err = h.exchange(ctx, r); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// fill says of what wasn't asked why.
+func (h *history) fill(why error) {
+	for _, at := range h.times {
+		for _, it := range h.Items {
+			if _, said := h.found[digits(at)][attribute(it.OAD)]; !said {
+				h.put(at, attribute(it.OAD), found{at: time.Now(), err: cmp.Or(why, errUnanswered)})
+			}
+		}
+	}
+	h.values(nil)
+}
+
+// values makes rows of what was found.
+func (h *history) values(scalers map[slot]found) {
+	for i, at := range h.times {
+		h.rows[i] = make(map[string]collect.Value, len(h.Items))
+		for _, it := range h.Items {
+			f := h.found[digits(at)][attribute(it.OAD)]
+			if f.err == nil && it.Scaler != "" {
+				f.value.exponent, f.err = h.meter.scaler(attribute(it.Scaler), scalers)
+			}
+			v := collect.Value{At: f.at, Err: f.err}
+			if f.err == nil {
+				v.Value, v.Err = f.value.scaled(it.Scale)
+			}
+			h.rows[i][it.Name] = v
+		}
+	}
+}
