@@ -129,5 +129,8 @@ func Reason(err error) string {
 			return r.word
 		}
 	}
-	return "error"
+	return NoReason
 }
+
+// NoReason is the word for an error that is none of the reasons.
+const NoReason = "error"

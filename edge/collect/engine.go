@@ -35,6 +35,8 @@ type Engine struct {
 	ctx      context.Context // of Run; nil before. Kept because runners start with Apply, not with Run.
 	ended    bool            // Run has ended or is about to: nothing starts any more
 	runners  sync.WaitGroup  // grows only until ended
+
+	written written
 }
 
 // New returns an engine without policies.

@@ -8,6 +8,7 @@ import (
 	"gnomon/edge/bus"
 	"gnomon/edge/bus/devices"
 	"gnomon/edge/bus/uplink"
+	"gnomon/edge/collect"
 	"gnomon/edge/health/alarm"
 	"gnomon/edge/health/usage"
 	"gnomon/edge/link"
@@ -97,6 +98,11 @@ type Overrides interface {
 type Wanted interface {
 	// Wanted returns what the cloud desires, and what of that is wanted here.
 	Wanted(app string) (desired, wanted *shadow.Value)
+}
+
+// Meters are what collection policies read, and may let be written.
+type Meters interface {
+	Write(ctx context.Context, policy, meter, item string, value *shadow.Value) (collect.Value, error)
 }
 
 // Usage is what the node and its applications use.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"gnomon/edge/collect"
 	"gnomon/edge/override"
 	"gnomon/edge/reconcile/loop"
 	"gnomon/schema"
@@ -60,8 +61,28 @@ func problemOf(err error) *Problem {
 		p.Status, p.Code, p.Next = http.StatusBadRequest, "limit", ""
 	case errors.Is(err, override.ErrDisabled):
 		p.Status, p.Code, p.Next = http.StatusForbidden, "disabled", "change it in the cloud"
+	default:
+		p.ofWriting(err)
 	}
 	return p
+}
+
+// ofWriting maps what becomes of a write to a meter.
+func (p *Problem) ofWriting(err error) {
+	switch {
+	case errors.Is(err, collect.ErrUnknown):
+		p.Status, p.Code, p.Next = http.StatusNotFound, "unknown", "gnomon-edge status names the policies"
+	case errors.Is(err, collect.ErrNotWritable):
+		p.Status, p.Code, p.Next = http.StatusForbidden, "not-writable", "writes of the policy say what may be"
+	case errors.Is(err, collect.ErrOutOfRange):
+		p.Status, p.Code, p.Next = http.StatusBadRequest, "out-of-range", "nothing was written"
+	case errors.Is(err, collect.ErrTooOften):
+		p.Status, p.Code, p.Next = http.StatusTooManyRequests, "too-often", "nothing was written"
+	case errors.Is(err, collect.ErrNotTaken):
+		p.Status, p.Code, p.Next = http.StatusBadGateway, "not-taken", "look at the meter"
+	case collect.Reason(err) != collect.NoReason:
+		p.Status, p.Code, p.Next = http.StatusBadGateway, collect.Reason(err), "look at the meter and its line"
+	}
 }
 
 func refuse(w http.ResponseWriter, err error) {

@@ -40,6 +40,7 @@ type Config struct {
 	Wanted    Wanted
 	Loop      Loop
 	Usage     Usage
+	Meters    Meters
 	LogPath   func(app string) string
 	Instance  func(app string) (instance.Dir, error) // of a running application
 	Shim      string
@@ -72,6 +73,7 @@ func New(cfg Config) *Server {
 	s.get("DELETE /v1/overrides/{name}", s.clear)
 	s.get("GET /v1/usage", s.usage)
 	s.get("GET /v1/plan", func(r *http.Request) (any, error) { return cfg.Loop.Plan(r.Context()) })
+	s.get("POST /v1/policies/{name}/write", s.write)
 	s.mux.HandleFunc("GET /v1/applications/{name}/logs", s.logs)
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, &Problem{Status: http.StatusNotFound, Code: "no-such-path", Detail: r.Method + " " + r.URL.Path + " is not served"})

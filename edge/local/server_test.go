@@ -32,6 +32,7 @@ type agent struct {
 	refuse   error
 	blocked  chan struct{} // when set, Restart waits for it
 	hurried  time.Time
+	wrote    string
 }
 
 func (a *agent) Make(c override.Change) (override.Told, error) {
@@ -99,7 +100,7 @@ func serve(t *testing.T, a *agent) (*Client, string) {
 		Status: func() Status {
 			return Status{Node: "n", Status: loop.Status{Applications: []loop.Application{{Name: "web", Phase: "running"}}}}
 		},
-		Overrides: a, Wanted: a, Loop: a, Usage: a, Shim: "/shim",
+		Overrides: a, Wanted: a, Loop: a, Usage: a, Meters: a, Shim: "/shim",
 		LogPath:  func(app string) string { return filepath.Join(dir, app+".log") },
 		Instance: func(app string) (instance.Dir, error) { return instance.Dir("/run/" + app), nil },
 	})

@@ -187,7 +187,7 @@ func (a *agent) run(ctx context.Context) error {
 // local is the door on the node itself.
 func (a *agent) local() *local.Server {
 	return local.New(local.Config{
-		Status: a.status, Overrides: a.overrides, Wanted: a.overrides, Loop: a.loop, Usage: a.health,
+		Status: a.status, Overrides: a.overrides, Wanted: a.overrides, Loop: a.loop, Usage: a.health, Meters: a.policies,
 		LogPath: a.workloads.LogPath, Shim: a.cfg.Shim, Log: a.log,
 		Instance: func(app string) (instance.Dir, error) {
 			dir, _, err := local.Find(a.cfg.Data, app)

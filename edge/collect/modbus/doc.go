@@ -9,5 +9,6 @@
 // after anything went wrong. A port that fails is opened again; a unit that is
 // dead costs its neighbours on the line a bounded share of the time.
 //
-// It cannot write: there is no code for the writing functions.
+// It writes only when it is asked to (Write), one item once, and shows what the meter
+// says of it afterwards. What may be written is decided before (collect.Engine).
 package modbus

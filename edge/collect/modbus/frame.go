@@ -1,6 +1,7 @@
 package modbus
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -15,6 +16,9 @@ const (
 	tcpMaxLength   = 254 // unit and PDU
 	rtuMinResponse = 5   // unit, function, one byte, CRC
 	rtuMaxFrame    = 256
+
+	rtuAcknowledged = 8 // unit, function, address, value or quantity, CRC
+	tcpAcknowledged = 12
 )
 
 // errForeign is an answer that belongs to another request.
@@ -50,6 +54,12 @@ func rtuLength(request, got []byte) (int, error) {
 	case request[1] | exceptionBit:
 		return rtuMinResponse, nil
 	case request[1]:
+		if writes(request[1]) {
+			if n := min(len(got), 6); !bytes.Equal(got[2:n], request[2:n]) {
+				return 0, fmt.Errorf("%w: % x written, % x acknowledged", errForeign, request[2:n], got[2:n])
+			}
+			return rtuAcknowledged, nil
+		}
 		want := responseBytes(request[1], binary.BigEndian.Uint16(request[4:6]))
 		if len(got) > 2 && int(got[2]) != want {
 			return 0, fmt.Errorf("%w: %d bytes asked, %d announced", errForeign, want, got[2])
@@ -59,6 +69,9 @@ func rtuLength(request, got []byte) (int, error) {
 		return 0, fmt.Errorf("%w: function %d asked, %d answered", errForeign, request[1], got[1])
 	}
 }
+
+// writes tells whether a function writes: it is acknowledged by what it was about.
+func writes(function byte) bool { return function == 5 || function == 6 || function == 16 }
 
 // responseBytes is how many bytes of data a quantity takes: coils and inputs
 // are packed eight to a byte.

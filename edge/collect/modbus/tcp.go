@@ -1,6 +1,7 @@
 package modbus
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -78,6 +79,12 @@ func (t *tcp) exchange(request []byte, deadline time.Time) ([]byte, error) {
 func checkTCP(request, answer []byte) error {
 	if answer[6] != request[6] {
 		return fmt.Errorf("%w: unit %d asked, unit %d answered", collect.ErrGarbled, request[6], answer[6])
+	}
+	if writes(request[7]) && answer[7] == request[7] {
+		if len(answer) == tcpAcknowledged && bytes.Equal(answer[8:], request[8:tcpAcknowledged]) {
+			return nil
+		}
+		return fmt.Errorf("%w: % x written, % x acknowledged", collect.ErrGarbled, request[8:], answer[8:])
 	}
 	function, want := request[7], responseBytes(request[7], binary.BigEndian.Uint16(request[10:12]))
 	switch answer[7] {
