@@ -60,7 +60,7 @@ func TestModels(t *testing.T) {
 		for i := range m.Items {
 			m.Items[i].validate(c, index("items", i), m.Protocol)
 		}
-		if err := c.err(); err != nil || len(m.Items) == 0 || m.Title == "" || m.Protocol == "" {
+		if err := c.err(); err != nil || len(m.Items) == 0 || m.Title == "" || m.Protocol == "" || m.Version < 1 {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -125,6 +125,9 @@ func foreign(t *testing.T, media []schema.SourceKind, test func(a *asker)) {
 	t.Parallel()
 	for _, mk := range makers {
 		for _, kind := range media {
+			if mk.tcp && kind != schema.SourceModbusTCP {
+				continue
+			}
 			t.Run(mk.name+"/"+string(kind), func(t *testing.T) {
 				t.Parallel()
 				test(newAsker(t, mk, kind))

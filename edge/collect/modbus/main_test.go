@@ -18,8 +18,11 @@ func TestMain(m *testing.M) {
 		}
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		if libmodbusDir != "" {
-			if err := os.RemoveAll(libmodbusDir); err != nil {
+		for _, dir := range []string{libmodbusDir, modbusSerialDir} {
+			if dir == "" {
+				continue
+			}
+			if err := os.RemoveAll(dir); err != nil {
 				panic(err)
 			}
 		}

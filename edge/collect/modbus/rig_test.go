@@ -3,12 +3,14 @@ package modbus
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -90,11 +92,13 @@ type maker struct {
 	name  string
 	start func(t *testing.T, kind schema.SourceKind, at string) *program
 	check func(t *testing.T, values map[string]float64)
+	tcp   bool // it speaks Modbus TCP alone
 }
 
 var makers = []maker{
-	{"pymodbus", startPymodbus, checkPymodbus},
-	{"libmodbus", startLibmodbus, checkLibmodbus},
+	{"pymodbus", startPymodbus, checkPymodbus, false},
+	{"libmodbus", startLibmodbus, checkLibmodbus, false},
+	{"modbus-serial", startModbusSerial, checkLibmodbus, true},
 }
 
 // python tells whether what the demonstration's slave needs is there.
@@ -181,6 +185,56 @@ func startLibmodbus(t *testing.T, kind schema.SourceKind, at string) *program {
 		return launch(t, "ready", path, "tcp", host, port)
 	}
 	return launch(t, "ready", path, "rtu", at, strconv.Itoa(baud), "1")
+}
+
+// modbusSerialDir is where modbus-serial is installed; TestMain removes it.
+var modbusSerialDir string
+
+// modbusSerial installs the slave on Node.js' modbus-serial, once, from the registry
+// that npm is configured with and exactly as its lock file says.
+var modbusSerial = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "modbus-serial")
+	if err != nil {
+		return "", err
+	}
+	modbusSerialDir = dir
+	for _, name := range []string{"package.json", "package-lock.json", "slave.js"} {
+		text, err := os.ReadFile(filepath.Join("testdata", "modbus-serial", name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), text, 0o600)
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	npm := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund", "--no-update-notifier", "--fetch-retries=1", "--prefer-offline")
+	npm.Dir, npm.WaitDelay = dir, 5*time.Second
+	if out, err := npm.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("npm ci: %w: %s", err, out)
+	}
+	return dir, nil
+})
+
+// unreachable is what npm says when there is no registry to be had, rather than
+// something wrong with what it holds.
+var unreachable = regexp.MustCompile(`ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ENOTCACHED|ERR_SOCKET_TIMEOUT|code E40[0-9]|code E50[0-9]|deadline exceeded|killed`)
+
+func startModbusSerial(t *testing.T, _ schema.SourceKind, at string) *program {
+	t.Helper()
+	dir, err := modbusSerial()
+	if err != nil && unreachable.MatchString(err.Error()) {
+		t.Skipf("skip: npm can't download modbus-serial from here: %.500v", err)
+	}
+	if err != nil {
+		t.Fatalf("%v: %s", err, advice)
+	}
+	host, port, err := net.SplitHostPort(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return launch(t, "ready", "node", filepath.Join(dir, "slave.js"), host, port)
 }
 
 // baud is the speed of lines, which a pseudoterminal doesn't have.

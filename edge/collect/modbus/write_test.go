@@ -3,6 +3,7 @@ package modbus
 import (
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -67,10 +68,14 @@ func TestEncode_Refuses(t *testing.T) {
 // function, and shows it afterwards.
 func TestForeign_Write(t *testing.T) {
 	t.Parallel()
-	for _, kind := range Kinds {
+	for _, kind := range append(slices.Clone(Kinds), "modbus-serial") {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
-			a := newAsker(t, makers[1], kind)
+			mk := makers[1]
+			if kind == "modbus-serial" {
+				mk, kind = makers[2], schema.SourceModbusTCP
+			}
+			a := newAsker(t, mk, kind)
 			for _, c := range []struct {
 				function int
 				item     schema.Item
