@@ -95,12 +95,19 @@ func config(m *mosquittotest.Broker, client string) Config {
 // launch runs a Broker, and waits until it is ready.
 func launch(t *testing.T, cfg Config, s Shadows) *run {
 	t.Helper()
+	return launchPrepared(t, cfg, s, func(*Broker) {})
+}
+
+// launchPrepared is launch for a Broker that something is done to before it runs.
+func launchPrepared(t *testing.T, cfg Config, s Shadows, prepare func(*Broker)) *run {
+	t.Helper()
 	cfg.Log = logger(t)
 	b, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.SetShadows(s)
+	prepare(b)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx) }()

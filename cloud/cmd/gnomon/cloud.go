@@ -219,6 +219,7 @@ func (cfg *cloudConfig) serve(ctx context.Context, log *slog.Logger, p parts) er
 	g.Go(func() error { return p.search(gctx) })
 	g.Go(func() error { return p.twin.Run(gctx) })
 	g.Go(func() error { return p.taken.Run(gctx) })
+	g.Go(func() error { return p.taken.push(gctx) })
 	started := time.Now()
 	err = g.Wait()
 	stopStore()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,6 +13,7 @@ import (
 
 	"gnomon/cloud/readings"
 	"gnomon/cloud/readings/files"
+	"gnomon/cloud/readings/push"
 	pebblereadings "gnomon/cloud/store/pebble/readings"
 	"gnomon/cloud/twin"
 )
@@ -20,13 +22,19 @@ import (
 type readingsConfig struct {
 	Days int
 	Dir  string // of a replica
+	Push string // URL of a time-series database; "" = none
 }
+
+// pushTokenVariable holds the token. There is no flag for it: whoever lists
+// processes would see it.
+const pushTokenVariable = "GNOMON_READINGS_PUSH_TOKEN" //nolint:gosec // a name
 
 func defaultReadings() readingsConfig { return readingsConfig{Days: readings.DefaultDays} }
 
 func (r *readingsConfig) register(f *pflag.FlagSet) {
 	f.IntVar(&r.Days, "readings-days", r.Days, "days that collected readings are kept")
 	f.StringVar(&r.Dir, "readings-dir", "", "with --store: directory of this replica that readings are written to as files of JSON lines, for somebody to take away")
+	f.StringVar(&r.Push, "readings-push", "", "URL of a time-series database that readings are pushed to as they are stored, over Prometheus remote write, such as http://127.0.0.1:9090/api/v1/write; a bearer token is "+pushTokenVariable+" in the environment")
 }
 
 // validate finds what makes no sense. shared tells whether replicas share a store.
@@ -45,17 +53,25 @@ type takenReadings struct {
 	*readings.Service
 	run   func(context.Context) error // of the store or sink
 	close func() error
+	push  func(context.Context) error
 }
 
 // openReadings opens the store of readings, or a replica's sink.
 func (cfg *cloudConfig) openReadings(mqtt *messaging, shadows *twin.Service, log *slog.Logger, metrics prometheus.Registerer) (*takenReadings, error) {
-	out := new(takenReadings)
+	out := &takenReadings{push: func(context.Context) error { return nil }}
 	c := readings.Config{Publisher: mqtt.publisher, Past: shadows, Days: cfg.Readings.Days, Log: log, Metrics: metrics}
 	if mqtt.listeners != nil {
 		c.Listening = func(topic string) bool {
 			all, _ := mqtt.listeners(topic)
 			return all > 0
 		}
+	}
+	if cfg.Readings.Push != "" {
+		p, err := push.New(push.Config{URL: cfg.Readings.Push, Token: os.Getenv(pushTokenVariable), Log: log, Metrics: metrics})
+		if err != nil {
+			return nil, &usageError{fmt.Errorf("--readings-push: %w", err)}
+		}
+		c.Followers, out.push = append(c.Followers, p), p.Run
 	}
 	switch {
 	case cfg.Shared.URL == "":

@@ -28,8 +28,8 @@ type value struct {
 	Stored   time.Time `parquet:"stored,timestamp(millisecond),delta"`
 }
 
-// rowGroup is how many values are held, and then written: some 10 MiB.
-const rowGroup = 64 << 10
+// rowGroup is how many values are held, and then written: some 5 MiB, held several times over.
+const rowGroup = 32 << 10
 
 type parquetFile struct {
 	w    *parquet.GenericWriter[value]

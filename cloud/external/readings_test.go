@@ -1,0 +1,116 @@
+package external
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"gnomon/cloud/external/mosquittotest"
+	"gnomon/cloud/identity"
+	"gnomon/shadow/wire"
+)
+
+// taking is a service of readings that a test answers for.
+type taking chan taken
+
+type taken struct {
+	node  string
+	batch bool
+	body  string
+	done  func(error)
+}
+
+func (s taking) Handle(_ context.Context, _ identity.Principal, t wire.Readings, batch bool, body []byte, done func(error)) {
+	s <- taken{t.Thing, batch, string(body), done}
+}
+
+func (s taking) next(t *testing.T) taken {
+	t.Helper()
+	select {
+	case got := <-s:
+		return got
+	case <-time.After(20 * time.Second):
+		t.Fatal("nothing is handed over")
+		return taken{}
+	}
+}
+
+// launchTaking is launch for a Broker that takes readings.
+func launchTaking(t *testing.T, cfg Config, s Shadows, r Readings) *run {
+	t.Helper()
+	return launchPrepared(t, cfg, s, func(b *Broker) { b.SetReadings(r) })
+}
+
+// Batches come once, to one of the replicas; answers to all of them; and what
+// isn't dealt with comes again.
+func TestReadings(t *testing.T) {
+	for _, alone := range []bool{true, false} {
+		t.Run(fmt.Sprintf("alone=%v", alone), func(t *testing.T) {
+			m := mosquittotest.Start(t)
+			cfg := config(m, "one")
+			cfg.Alone = alone
+			cfg.Topics = map[bool]Topics{true: TopicsBoth, false: TopicsPlain}[alone]
+			said := make(taking, 16)
+			r := launchTaking(t, cfg, make(service, 16), said)
+			d := connectDevice(t, m, "n1", "things/n1/readings/accepted")
+			d.publish("things/n1/readings", "a")
+			got := said.next(t)
+			if got.node != "n1" || !got.batch || got.body != "a" {
+				t.Fatalf("handed over %+v", got)
+			}
+			_ = r.session.Load().conn.Close() // before it is settled
+			again := said.next(t)
+			if again.body != "a" {
+				t.Fatalf("again %+v", again)
+			}
+			again.done(nil)
+			got.done(nil)
+			r.Publish("things/n1/readings/accepted", []byte("{}"))
+			d.expect("things/n1/readings/accepted {}")
+			eventually(t, "ready again", func() bool { return r.Ready() == nil })
+			d.publish("things/n1/read/answer", "b")
+			if got := said.next(t); got.batch || got.body != "b" {
+				t.Fatalf("handed over %+v", got)
+			} else {
+				got.done(nil)
+			}
+		})
+	}
+}
+
+// Of two replicas one gets a batch, and both an answer.
+func TestReadings_TwoReplicas(t *testing.T) {
+	m := mosquittotest.Start(t)
+	said := [2]taking{make(taking, 16), make(taking, 16)}
+	for i, name := range []string{"one", "two"} {
+		cfg := config(m, name)
+		cfg.Topics = TopicsPlain
+		launchTaking(t, cfg, make(service, 16), said[i])
+	}
+	d := connectDevice(t, m, "n1")
+	const batches = 8
+	for i := range batches {
+		d.publish("things/n1/readings", fmt.Sprint(i))
+	}
+	d.publish("things/n1/read/answer", "answer")
+	seen, answers := map[string]int{}, 0
+	for range batches + 2 {
+		var got taken
+		select {
+		case got = <-said[0]:
+		case got = <-said[1]:
+		case <-time.After(20 * time.Second):
+			t.Fatalf("so far batches %v, %d answers", seen, answers)
+		}
+		if got.batch {
+			seen[got.body]++
+		} else {
+			answers++
+		}
+		got.done(nil)
+	}
+	if len(seen) != batches || answers != 2 {
+		t.Errorf("batches %v, %d answers; want %d, once each, and 2", seen, answers, batches)
+	}
+}
