@@ -46,17 +46,22 @@ func measureStart(ctx context.Context, s settings) (all []Figure, err error) {
 	if b.node, err = executor.New(executor.Config{Data: filepath.Join(dir, "data"), Shim: shim, Cgroup: "/gnomon-bench/" + b.name}); err != nil {
 		return nil, err
 	}
-	var ours, theirs, bridged []float64
+	var ours, theirs, bridged, users []float64
 	for range s.Rounds {
-		var a, c, d []float64
+		var a, c, d, u []float64
 		for range startsPerRound {
 			for _, kind := range []struct {
 				to    *[]float64
 				start func(context.Context) (time.Duration, error)
 			}{
-				{&a, func(ctx context.Context) (time.Duration, error) { return b.ours(ctx, schema.NetworkHost) }},
+				{&a, func(ctx context.Context) (time.Duration, error) { return b.ours(ctx, workload.Spec{}) }},
 				{&c, b.theirs},
-				{&d, func(ctx context.Context) (time.Duration, error) { return b.ours(ctx, schema.NetworkBridge) }},
+				{&d, func(ctx context.Context) (time.Duration, error) {
+					return b.ours(ctx, workload.Spec{Network: schema.NetworkBridge})
+				}},
+				{&u, func(ctx context.Context) (time.Duration, error) {
+					return b.ours(ctx, workload.Spec{UserNamespace: schema.UserNamespaceAuto})
+				}},
 			} {
 				took, err := kind.start(ctx)
 				if err != nil {
@@ -65,13 +70,14 @@ func measureStart(ctx context.Context, s settings) (all []Figure, err error) {
 				*kind.to = append(*kind.to, float64(took.Microseconds())/1000)
 			}
 		}
-		ours, theirs, bridged = append(ours, median(a)), append(theirs, median(c)), append(bridged, median(d))
+		ours, theirs, bridged, users = append(ours, median(a)), append(theirs, median(c)), append(bridged, median(d)), append(users, median(u))
 	}
 	return []Figure{
 		figureOf("start of a container", "ms", ours...),
 		figureOf("runc run of the same", "ms", theirs...),
 		figureOf("÷ runc run of the same", "", ratios(ours, theirs)...).atMost(1),
 		figureOf("start of a container with a network of its own", "ms", bridged...),
+		figureOf("start of a container with users of its own", "ms", users...),
 	}, nil
 }
 
@@ -141,9 +147,10 @@ func (b *starts) makeBundle() error {
 }
 
 // ours starts and removes a container as the agent does.
-func (b *starts) ours(ctx context.Context, net schema.Network) (time.Duration, error) {
+func (b *starts) ours(ctx context.Context, s workload.Spec) (time.Duration, error) {
+	s.Name, s.Mode, s.Root, s.Command = b.name, schema.ModeContainer, b.root(), program
 	began := time.Now()
-	_, err := b.node.Start(ctx, workload.Spec{Name: b.name, Mode: schema.ModeContainer, Root: b.root(), Command: program, Network: net})
+	_, err := b.node.Start(ctx, s)
 	took := time.Since(began)
 	if err == nil {
 		_, err = b.node.Stop(ctx, b.name, 0)

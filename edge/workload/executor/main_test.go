@@ -79,6 +79,8 @@ type node struct {
 	cgroup string
 	rootfs string
 	bridge workload.Bridge
+	subids workload.Range
+	users  schema.UserNamespace // of containers
 	*executor.Executor
 	stop func()
 }
@@ -104,7 +106,7 @@ func newNode(t *testing.T) *node {
 // agent starts an Executor, as an agent that comes up does.
 func (n *node) agent() {
 	n.t.Helper()
-	e, err := executor.New(executor.Config{Data: n.data, Shim: shimPath, Cgroup: n.cgroup, Bridge: n.bridge, LogBytes: 16 << 10, LogFiles: 3})
+	e, err := executor.New(executor.Config{Data: n.data, Shim: shimPath, Cgroup: n.cgroup, Bridge: n.bridge, SubIDs: n.subids, LogBytes: 16 << 10, LogFiles: 3})
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -210,6 +212,7 @@ var modes = schema.Modes
 // inEachMode runs a test with a node on which spec starts a shell script in the
 // mode. For attach a target runs already.
 func inEachMode(t *testing.T, test func(t *testing.T, n *node, spec func(script string) workload.Spec)) {
+	withOwnUsers(t, test)
 	for _, mode := range modes {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
@@ -222,11 +225,26 @@ func inEachMode(t *testing.T, test func(t *testing.T, n *node, spec func(script 
 	}
 }
 
+// withOwnUsers does the same where the container has users of its own.
+func withOwnUsers(t *testing.T, test func(t *testing.T, n *node, spec func(script string) workload.Spec)) {
+	for _, mode := range []schema.Mode{schema.ModeContainer, schema.ModeAttach} {
+		t.Run(string(mode)+" with own users", func(t *testing.T) {
+			t.Parallel()
+			n := newNode(t)
+			n.users = schema.UserNamespaceAuto
+			if mode == schema.ModeAttach {
+				n.start(n.spec(schema.ModeContainer, "target", "sleep 1000"))
+			}
+			test(t, n, func(script string) workload.Spec { return n.spec(mode, "app", script) })
+		})
+	}
+}
+
 func (n *node) spec(mode schema.Mode, name, script string) workload.Spec {
 	s := workload.Spec{Name: name, Mode: mode, Hash: "h1", Component: "c@1", Command: []string{"sh", "-c", script}}
 	switch mode {
 	case schema.ModeContainer:
-		s.Root = n.rootfs
+		s.Root, s.UserNamespace = n.rootfs, n.users
 	case schema.ModeAttach:
 		s.Target = "target"
 	case schema.ModeHost:

@@ -2,14 +2,19 @@ package executor_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
 	"gnomon/edge/workload"
+	"gnomon/edge/workload/executor"
+	"gnomon/edge/workload/instance"
 	"gnomon/schema"
 )
 
@@ -99,5 +104,327 @@ func TestUsers_RootIsNobodyOutside(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
+	}
+}
+
+// as runs a shell script on the node as a user without capabilities, as somebody
+// would be who got out of a container.
+func as(uid uint32, script string) (string, error) {
+	cmd := exec.Command("/bin/sh", "-c", script)
+	cmd.Dir, cmd.SysProcAttr = "/", &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// No two applications have a user in common, and who gets out of one container has
+// no rights on what another has.
+func TestUsers_AreApart(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	seen := map[string]workload.Range{}
+	for _, name := range []string{"a", "b", "c"} {
+		s := withUsers(n.spec(schema.ModeContainer, name, "echo mine > $GNOMON_DATA/f; umask 077; echo mine > /srv/d/f; echo over; exec sleep 1000"))
+		s.Volumes = []schema.Volume{{Path: "/srv/d", Kind: schema.VolumeLasting, Name: "d"}}
+		st := n.start(s)
+		n.logs(name, "over")
+		r := usersOf(t, st.PID)
+		for other, its := range seen {
+			if r.Overlaps(its) {
+				t.Errorf("%s has %v, %s %v", name, r, other, its)
+			}
+		}
+		seen[name] = r
+	}
+	n.start(withUsers(n.spec(schema.ModeContainer, "target", "exec sleep 1000")))
+	file, secret := filepath.Join(n.DataPath("b"), "f"), filepath.Join(n.data, "apps/b/volumes/d/f")
+	victim := n.get("b").PID
+	for _, script := range []string{"echo theirs >> " + file, "cat " + secret, "rm " + file, fmt.Sprintf("kill -9 %d", victim), fmt.Sprintf("cat /proc/%d/environ", victim)} {
+		if out, err := as(seen["a"].Start, script); err == nil {
+			t.Errorf("the root of a may %s: %s", script, out)
+		}
+	}
+	if out, err := as(seen["b"].Start, "cat "+secret); err != nil { // that it takes the right user, and no more
+		t.Errorf("%v: %s", err, out)
+	}
+	if got := n.get("b"); got.State != workload.Running {
+		t.Errorf("%+v", got)
+	}
+}
+
+// What is kept of a container belongs to the same users of it whatever users of the
+// node those are: none of its own, its range, another range, none again.
+func TestUsers_DataStaysItsOwn(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	s := n.spec(schema.ModeContainer, "app", `umask 077
+		for d in $GNOMON_DATA /srv/db /srv/kept /tmp; do cat $d/mine || echo "nothing in $d"; stat -c "$d %u" $d/mine; echo "round $ROUND" >> $d/mine || echo "cannot write $d"; done; echo over`)
+	s.User = "meter"
+	s.Volumes = []schema.Volume{{Path: "/srv/db", Kind: schema.VolumeLasting, Name: "db"}, {Path: "/srv/kept", Kind: schema.VolumeLasting, Name: "kept", Keep: true}}
+	if err := os.Chmod(filepath.Join(n.rootfs, "tmp"), 0o777|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	other := workload.Range{Start: 1_800_000_000, Count: 2 * workload.RangeSize}
+	round := 0
+	step := func(what string, users schema.UserNamespace, dirs int) workload.Range {
+		t.Helper()
+		s.UserNamespace, s.Env = users, []string{fmt.Sprint("ROUND=", round)}
+		n.start(s)
+		if got := n.await("app"); got.ExitCode != 0 {
+			t.Fatalf("%s: %+v\n%s", what, got, n.log("app"))
+		}
+		log := n.log("app")
+		if got := strings.Count(log, "round 0\n"); round > 0 && got != dirs {
+			t.Errorf("%s: read %d times of what the first wrote, want %d:\n%s", what, got, dirs, log)
+		}
+		if strings.Contains(log, "cannot write") || strings.Count(log, "nothing in") != 4 || strings.Count(log, " 1234\n") != 4*round {
+			t.Errorf("%s:\n%s", what, log)
+		}
+		round++
+		return rangeOf(t, n, "app")
+	}
+	step("with the node's users", "", 0)
+	first := step("with its own", schema.UserNamespaceAuto, 4)
+	n.restart()
+	if again := step("after a restart of the agent", schema.UserNamespaceAuto, 8); again != first {
+		t.Errorf("it had %v, has %v", first, again)
+	}
+	n.stop()
+	n.subids = other
+	n.agent()
+	if moved := step("from another pool", schema.UserNamespaceAuto, 12); !other.Holds(moved) {
+		t.Errorf("it has %v of %v", moved, other)
+	}
+	step("with the node's users again", schema.UserNamespaceHost, 16)
+	n.stop()
+	n.subids = workload.Range{}
+	n.agent()
+	if back := step("from the first pool", schema.UserNamespaceAuto, 20); back != first {
+		t.Errorf("it has %v, had %v", back, first)
+	}
+	// What was made without users of its own is on disk as it was.
+	if uid, _ := idsOf(t, filepath.Join(n.DataPath("app"), "mine")); uid != 1234 {
+		t.Errorf("on the node it belongs to %d", uid)
+	}
+}
+
+// rangeOf reads what an application has been given.
+func rangeOf(t *testing.T, n *node, name string) workload.Range {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(n.data, "subids", name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return workload.Range{}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _, _ := strings.Cut(string(b), "\n")
+	r, err := workload.ParseRange(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// The same for what was made with a range: another version of the component, another
+// range, no range, and a process of the host find it.
+func TestUsers_WhatIsMadeWithARangeStays(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	script := func(write string) string {
+		return `cat /srv/db/mine $GNOMON_DATA/mine; id -u; ` + write + `; echo over`
+	}
+	s := withUsers(n.spec(schema.ModeContainer, "app", script("umask 077; echo made > /srv/db/mine; echo made > $GNOMON_DATA/mine; cp /bin/busybox $GNOMON_DATA/su; chmod 4755 $GNOMON_DATA/su")))
+	s.User = "meter"
+	s.Volumes = []schema.Volume{{Path: "/srv/db", Kind: schema.VolumeLasting, Name: "db"}}
+	run := func(what string, s workload.Spec, want int) {
+		t.Helper()
+		n.start(s)
+		n.await("app")
+		if log := n.log("app"); strings.Count(log, "made\n") != want {
+			t.Errorf("%s:\n%s", what, log)
+		}
+	}
+	run("first", s, 0)
+	r := rangeOf(t, n, "app")
+	for _, path := range []string{filepath.Join(n.data, "apps/app/volumes/db"), filepath.Join(n.data, "apps/app/volumes/db/mine"), n.DataPath("app"), filepath.Join(n.DataPath("app"), "mine")} {
+		if uid, _ := idsOf(t, path); uid != r.Start+1234 {
+			t.Errorf("%s belongs to %d, want %d", path, uid, r.Start+1234)
+		}
+	}
+	s.Command[2] = script("true")
+	s.Root = makeRootfs(t)
+	run("another version", s, 2)
+	n.stop()
+	n.subids = workload.Range{Start: 1_800_000_000, Count: workload.RangeSize}
+	n.agent()
+	run("another range", s, 4)
+	s.UserNamespace = ""
+	run("no range", s, 6)
+	h := n.spec(schema.ModeHost, "app", "cat $GNOMON_DATA/mine; echo more >> $GNOMON_DATA/mine; echo over")
+	h.User = "1234:1235"
+	run("a process of the host", h, 7)
+	if info, err := os.Stat(filepath.Join(n.DataPath("app"), "su")); err != nil || info.Mode()&os.ModeSetuid != 0 {
+		t.Errorf("a program of the container's runs as a user of the node: %v %v", info.Mode(), err)
+	}
+	s.UserNamespace, s.Command[2] = schema.UserNamespaceAuto, script("cat $GNOMON_DATA/mine")
+	run("a container again", s, 10)
+}
+
+// Ranges are kept as long as anything belongs to them, and run out with numbers.
+func TestUsers_PoolIsUsedUp(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	n.stop()
+	n.subids = workload.Range{Start: 1_700_000_000, Count: 2 * workload.RangeSize}
+	n.agent()
+	spec := func(name string) workload.Spec {
+		return withUsers(n.spec(schema.ModeContainer, name, "echo up; exec sleep 1000"))
+	}
+	a := spec("a")
+	a.Volumes = []schema.Volume{{Path: "/srv/kept", Kind: schema.VolumeLasting, Name: "kept", Keep: true}}
+	n.start(a)
+	n.start(spec("b"))
+	_, err := n.Start(t.Context(), spec("c"))
+	if !errors.Is(err, workload.ErrNoRange) || !strings.Contains(err.Error(), "all 2 ranges of 65536 in 1700000000:131072") || !strings.Contains(err.Error(), "--subids") {
+		t.Errorf("%v", err)
+	}
+	if _, err := os.Lstat(filepath.Join(n.data, "subids/c")); err == nil {
+		t.Error("it was given something")
+	}
+	was := rangeOf(t, n, "a")
+	if err := n.Remove(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Start(t.Context(), spec("c")); !errors.Is(err, workload.ErrNoRange) {
+		t.Errorf("the owner of what is kept was given away: %v", err)
+	}
+	n.start(a)
+	if is := rangeOf(t, n, "a"); is != was {
+		t.Errorf("it had %v, has %v", was, is)
+	}
+	if err := n.Remove(t.Context(), "b"); err != nil {
+		t.Fatal(err)
+	}
+	n.start(spec("c"))
+	// What nobody takes away is found by whoever sweeps.
+	if err := n.Remove(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(n.data, "volumes/a")); err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(n.data, "subids/.torn"), "17", 0o600)
+	n.restart()
+	eventually(t, "it is given back", func() bool {
+		left, _ := os.ReadDir(filepath.Join(n.data, "subids"))
+		return len(left) == 1 && left[0].Name() == "c"
+	})
+	n.start(spec("d"))
+}
+
+// Ranges of the node's own people are left out, and a pool that can't be is refused.
+func TestUsers_PoolIsChecked(t *testing.T) {
+	for text, want := range map[string]string{
+		"0:65536": "at least 100000", "100000:65535": "multiple of 65536", "100000:0": "multiple of 65536", "2147450880:65536": "at most 2147483648",
+		"100000": "START:COUNT", "x:1": "START:COUNT", "-1:65536": "START:COUNT", "4294967295:65536": "at most 2147483648",
+	} {
+		r, err := workload.ParseRange(text)
+		if err == nil {
+			err = r.Check()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+	if err := workload.DefaultSubIDs().Check(); err != nil {
+		t.Error(err)
+	}
+	if _, err := executor.New(executor.Config{Data: t.TempDir(), Shim: shimPath, Cgroup: "/gnomon-test/x", SubIDs: workload.Range{Start: 1, Count: workload.RangeSize}}); err == nil {
+		t.Error("root was in the pool")
+	}
+}
+
+// What can't be is refused by name, and nothing runs.
+func TestUsers_Refused(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	plain := t.TempDir() // whose file system has no mapped mounts
+	if err := syscall.Mount("ramfs", plain, "ramfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(plain, 0) })
+	for what, c := range map[string]struct {
+		change func(*workload.Spec)
+		err    error
+		text   string
+	}{
+		"privileged":    {func(s *workload.Spec) { s.Privileged = true }, workload.ErrUnsupported, "run.userNamespace auto and run.privileged"},
+		"a port":        {func(s *workload.Spec) { s.Ports = []schema.Port{{Host: 1, Container: 1, Protocol: "tcp"}} }, workload.ErrUnsupported, "run.ports 1:"},
+		"a user":        {func(s *workload.Spec) { s.User = "70000" }, workload.ErrInvalid, `run.user "70000" is or has 70000`},
+		"a group":       {func(s *workload.Spec) { s.User = "1:65536" }, workload.ErrInvalid, "0 to 65535"},
+		"a file system": {func(s *workload.Spec) { s.Root = plain }, workload.ErrUnsupported, plain},
+	} {
+		s := withUsers(n.spec(schema.ModeContainer, "app", "echo up; sleep 1000"))
+		c.change(&s)
+		if _, err := n.Start(t.Context(), s); !errors.Is(err, c.err) || !strings.Contains(err.Error(), c.text) {
+			t.Errorf("%s: %v", what, err)
+		}
+		if n.get("app").State.Live() || strings.Contains(n.log("app"), "up") {
+			t.Errorf("%s: it runs", what)
+		}
+	}
+}
+
+// An attached application is among the users of its container, and what it brings
+// belongs to them; also in one whose root is read-only.
+func TestUsers_OfAttached(t *testing.T) {
+	t.Parallel()
+	for _, readOnly := range []bool{false, true} {
+		t.Run(fmt.Sprint("readOnly=", readOnly), func(t *testing.T) {
+			t.Parallel()
+			n := newNode(t)
+			s := withUsers(n.spec(schema.ModeContainer, "target", "exec sleep 1000"))
+			s.ReadOnly = readOnly
+			target := n.start(s)
+			a := n.spec(schema.ModeAttach, "app", `stat -c "%n %u:%g" /opt /opt/app /opt/app/tool /etc/deep /etc/deep/conf /tmp/dir/conf; id -u; cat /etc/deep/conf
+				touch /opt/new && echo "its root is writable"; echo over; sleep 1000`)
+			a.Root, a.User = t.TempDir(), "meter"
+			put(t, filepath.Join(a.Root, "tool"), "x", 0o755)
+			a.Files = []schema.File{{Path: "/etc/deep/conf", Content: "deep\n", Mode: "0600"}, {Path: "/tmp/dir/conf", Content: "x"}}
+			st := n.start(a)
+			log := n.logs("app", "over")
+			for _, want := range []string{"/opt 0:0\n", "/opt/app 0:0\n", "/opt/app/tool 0:0\n", "/etc/deep 0:0\n", "/etc/deep/conf 1234:1235\n", "1234\ndeep\n"} {
+				if !strings.Contains(log, want) {
+					t.Errorf("log lacks %q:\n%s", want, log)
+				}
+			}
+			if r := usersOf(t, st.PID); r != usersOf(t, target.PID) || r.Start == 0 {
+				t.Errorf("range %v, of the container %v", r, usersOf(t, target.PID))
+			}
+			if said, status, err := n.Exec(t.Context(), "app", st.Instance, []string{"sh", "-c", "id -u; cat /proc/self/uid_map"}); err != nil || status != 0 || !strings.HasPrefix(said, "1234\n") {
+				t.Errorf("exec: %q %d %v", said, status, err)
+			}
+		})
+	}
+}
+
+// An instance is written in the version that an earlier agent can read, unless it
+// has users of its own, with which that could do nothing.
+func TestUsers_AreOfALaterProtocol(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	for name, want := range map[string]int{"plain": 2, "own": 3} {
+		s := n.spec(schema.ModeContainer, name, "exec sleep 1000")
+		if want == 3 {
+			s = withUsers(s)
+		}
+		dir := instance.Dir(filepath.Join(n.data, "run", name, n.start(s).Instance))
+		req, err := dir.ReadRequest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rec, err := dir.ReadRecord(); err != nil || req.Protocol != want || rec.Protocol != want {
+			t.Errorf("%s: request %d, record %d, want %d: %v", name, req.Protocol, rec.Protocol, want, err)
+		}
 	}
 }
