@@ -131,7 +131,6 @@ func (h *history) missing(i int, items []placed, err error) {
 type window struct {
 	ask
 	from, n int // of times
-	tried   int
 }
 
 const (

@@ -4,5 +4,5 @@
 //
 // It promises that a read or write of a line ends by its deadline, give or take
 // the 20 ms slices of a serial port, and that turns are given by priority, then
-// in order of arrival, and are never lost, and that a medium is never open twice. It knows no protocol and no frames.
+// in order of arrival, so that nobody starves, and are never lost, and that a medium is never open twice. It knows no protocol and no frames.
 package medium

@@ -8,17 +8,35 @@ import (
 
 // Turn lets one poll at a time use a port, or as many as it has places. Of those
 // that wait, the one with the lowest priority number is next; among equals the one
-// that has waited longest.
+// that has waited longest. Whoever waits gains one step of priority for every eight
+// turns of others, within its class: 0 is somebody who waits for an answer, 1 to 9
+// is read in slots, 10 to 18 is read between them. So priority n of a class has its
+// turn after 8(n-1) turns of others and those that waited before it.
 type Turn struct {
 	mu      sync.Mutex
 	places  int // beyond the first
 	taken   int
-	waiting []waiter // next first
+	waiting []waiter // in the order they came
 }
 
 type waiter struct {
 	priority int
+	passed   int           // turns that others had meanwhile
 	ready    chan struct{} // closed when it is its turn
+}
+
+const (
+	agingTurns = 8
+	classSize  = 9
+)
+
+// rank is the priority that a waiter has by now.
+func (w *waiter) rank() int {
+	if w.priority < 1 {
+		return w.priority
+	}
+	first := (w.priority-1)/classSize*classSize + 1
+	return max(w.priority-w.passed/agingTurns, first)
 }
 
 // Take waits for the turn. On an error it hasn't got it.
@@ -29,12 +47,8 @@ func (t *Turn) Take(ctx context.Context, priority int) error {
 		t.mu.Unlock()
 		return nil
 	}
-	w := waiter{priority, make(chan struct{})}
-	at := slices.IndexFunc(t.waiting, func(o waiter) bool { return o.priority > priority })
-	if at < 0 {
-		at = len(t.waiting)
-	}
-	t.waiting = slices.Insert(t.waiting, at, w)
+	w := waiter{priority: priority, ready: make(chan struct{})}
+	t.waiting = append(t.waiting, w)
 	t.mu.Unlock()
 	select {
 	case <-w.ready:
@@ -76,9 +90,16 @@ func (t *Turn) pass() {
 // admit gives free places to those that wait; mu is held.
 func (t *Turn) admit() {
 	for len(t.waiting) > 0 && t.taken <= t.places {
+		next := 0
+		for i := range t.waiting {
+			t.waiting[i].passed++
+			if t.waiting[i].rank() < t.waiting[next].rank() {
+				next = i
+			}
+		}
 		t.taken++
-		close(t.waiting[0].ready)
-		t.waiting = slices.Delete(t.waiting, 0, 1)
+		close(t.waiting[next].ready)
+		t.waiting = slices.Delete(t.waiting, next, next+1)
 	}
 }
 

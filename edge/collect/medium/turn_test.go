@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pgregory.net/rapid"
 )
 
 func TestTurn_Order(t *testing.T) {
@@ -117,6 +119,58 @@ func TestTurn_Places(t *testing.T) {
 		workers.Wait()
 		if most != 10 || line.taken != 0 {
 			t.Errorf("%d at the most, %d left", most, line.taken)
+		}
+	})
+}
+
+// Whatever others want, nobody waits longer than its priority is worth, and nobody
+// of a class behind goes before.
+func TestTurn_NobodyStarves(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		var line Turn
+		line.taken = 1 // somebody has it
+		type guest struct {
+			priority, behind, since int
+			ready                   chan struct{}
+		}
+		var all []guest
+		turns := 0
+		priorities := []int{1, 2, 5, 9}
+		mixed := rapid.Bool().Draw(rt, "classes")
+		if mixed {
+			priorities = append(priorities, 0, 10, 14, 18)
+		}
+		for range rapid.IntRange(50, 600).Draw(rt, "steps") {
+			if rapid.IntRange(0, 9).Draw(rt, "come") < 6 {
+				g := guest{priority: rapid.SampledFrom(priorities).Draw(rt, "priority"), behind: len(all), since: turns, ready: make(chan struct{})}
+				line.waiting = append(line.waiting, waiter{priority: g.priority, ready: g.ready})
+				all = append(all, g)
+				continue
+			}
+			if len(all) == 0 {
+				continue
+			}
+			line.pass()
+			turns++
+			next := slices.IndexFunc(all, func(g guest) bool {
+				select {
+				case <-g.ready:
+					return true
+				default:
+					return false
+				}
+			})
+			got := all[next]
+			all = slices.Delete(all, next, next+1)
+			class := func(p int) int { return (p + classSize - 1) / classSize }
+			for _, g := range all {
+				if class(g.priority) < class(got.priority) {
+					rt.Fatalf("%d goes before %d", got.priority, g.priority)
+				}
+			}
+			if bound := agingTurns*(got.priority-1) + got.behind + 1; !mixed && turns-got.since > bound {
+				rt.Fatalf("%d waited for %d turns, at most %d", got.priority, turns-got.since, bound)
+			}
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -19,6 +20,7 @@ type policy struct {
 	applied reconcile.Applied
 	settled bool // applied was given to the engine since the start
 	fault   *reconcile.Fault
+	crowded bool          // refused because of others on its port
 	every   time.Duration // between reports of readings
 	changes bool          // report only what changed
 
@@ -26,7 +28,10 @@ type policy struct {
 	head       head
 	readings   *shadow.Value // as last reported
 	cycle      *shadow.Value
+	task       *shadow.Value
+	backfill   *shadow.Value
 	cycles     uint64
+	rounds     uint64 // of back-fill
 }
 
 // head is what a change of makes a report due at once.
@@ -42,6 +47,12 @@ const failedPhase = "failed"
 // one before it in force.
 func (l *Loop) applyPolicies(desired []state.Desired, complete bool) {
 	wanted := map[string]bool{}
+	changed := false
+	defer func() {
+		if changed {
+			l.applyCrowded(desired)
+		}
+	}()
 	for _, d := range desired {
 		kind, name := schema.KindOf(d.Name)
 		if kind != schema.KindPolicy {
@@ -50,6 +61,7 @@ func (l *Loop) applyPolicies(desired []state.Desired, complete bool) {
 		if d.Deleted {
 			l.removePolicy(name)
 			l.gone(d.Name)
+			changed = true
 			continue
 		}
 		wanted[name] = true
@@ -60,6 +72,7 @@ func (l *Loop) applyPolicies(desired []state.Desired, complete bool) {
 		}
 		if !p.settled || p.version != d.DesiredVersion || p.desired != d.Value {
 			l.applyPolicy(name, p, d)
+			changed = true
 			if plan := l.plans[d.Name]; p.fault == nil && !hasStep(plan, schema.StepApply) {
 				l.plans[d.Name] = plan.With(schema.StepApply, l.cfg.Now())
 			}
@@ -68,6 +81,18 @@ func (l *Loop) applyPolicies(desired []state.Desired, complete bool) {
 	for name := range l.policies {
 		if !wanted[name] && complete {
 			l.removePolicy(name)
+			changed = true
+		}
+	}
+}
+
+// applyCrowded tries policies again that others on their port left no room for,
+// now that some policy has changed.
+func (l *Loop) applyCrowded(desired []state.Desired) {
+	for _, d := range desired {
+		kind, name := schema.KindOf(d.Name)
+		if p := l.policies[name]; kind == schema.KindPolicy && !d.Deleted && p != nil && p.crowded {
+			l.applyPolicy(name, p, d)
 		}
 	}
 }
@@ -86,12 +111,16 @@ func (l *Loop) applyPolicy(name string, p *policy, d state.Desired) {
 		return
 	}
 	err := l.put(name, p, d.DesiredVersion, d.Value)
+	p.crowded = errors.Is(err, collect.ErrCrowded)
 	if err == nil {
 		p.applied = reconcile.Applied{Version: d.DesiredVersion, Desired: d.Value}
 		return
 	}
 	l.cfg.Log.Warn("policy refused", "policy", name, "error", err)
 	p.fault = &reconcile.Fault{Code: "invalid", Message: clip(err.Error()), At: l.cfg.Now()}
+	if p.crowded {
+		p.fault.Code = "no-room"
+	}
 	if first && p.applied.Desired != nil {
 		if err := l.put(name, p, p.applied.Version, p.applied.Desired); err != nil {
 			p.applied = reconcile.Applied{}
@@ -128,19 +157,27 @@ func (l *Loop) reportPolicies() []Policy {
 		due := p.reportedAt.Add(p.every)
 		switch {
 		case h != p.head || p.reportedAt.IsZero():
-		case r.Cycles == p.cycles:
+		case r.Cycles == p.cycles && roundsOf(r) == p.rounds:
 			continue
 		case due.After(now) && due.Sub(now) <= p.every: // further off only if the clock was set back
 			l.wakeAt(due)
 			continue
 		}
-		p.head, p.cycles, p.reportedAt = h, r.Cycles, now
+		p.head, p.cycles, p.rounds, p.reportedAt = h, r.Cycles, roundsOf(r), now
 		l.cfg.Shadows.Report(schema.PolicyPrefix+name, p.report(s, r))
 	}
 	l.mu.Lock()
 	l.status.Policies = all
 	l.mu.Unlock()
 	return all
+}
+
+// roundsOf is how often back-fill went over all meters.
+func roundsOf(r collect.Report) uint64 {
+	if r.Backfill == nil {
+		return 0
+	}
+	return r.Backfill.Rounds
 }
 
 func (p *policy) status(name string, r collect.Report) Policy {

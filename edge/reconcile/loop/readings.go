@@ -12,24 +12,34 @@ import (
 
 // maxReadings bounds the readings in one shadow, in bytes, so that the report of
 // a large policy still fits in. What is left out is counted.
-const maxReadings = 24 << 10
+const (
+	maxReadings = 24 << 10
+	maxStored   = 8 << 10 // where a store has them all, and the cloud has them from there
+)
 
 // beside is what else a report says, at the most, that isn't in desired.
-const beside = 4 << 10
+const beside = 8 << 10
 
 // room is what desired, and reported which mirrors it, leave for readings.
-func room(desired *shadow.Value) int {
-	return min(maxReadings, max(shadow.DefaultLimits.StateBytes-2*len(desired.AppendJSON(nil))-beside, 0))
+func room(desired *shadow.Value, stored bool) int {
+	most := maxReadings
+	if stored {
+		most = maxStored
+	}
+	return min(most, max(shadow.DefaultLimits.StateBytes-2*len(desired.AppendJSON(nil))-beside, 0))
 }
 
 // report builds what a policy's shadow says.
 func (p *policy) report(s Policy, r collect.Report) *shadow.Value {
-	readings, omitted := readingsOf(r.Readings, room(p.applied.Desired), p.earlier())
-	cycle := cycleOf(r.Cycle)
+	readings, omitted := readingsOf(r.Readings, room(p.applied.Desired, r.Stored), p.earlier())
+	cycle, task, backfill := cycleOf(r.Cycle), taskOf(r.Task), fillingOf(r.Backfill)
 	if p.changes && r.Cycle.Success == r.Cycle.Meters && p.cycle != nil && p.cycle.Get("error") == nil {
-		cycle = p.cycle // nothing went wrong then or now: when that was found is no news
+		cycle, task = p.cycle, p.task // nothing went wrong then or now: when that was found is no news
+		if shadow.Equal(backfill.Get("points"), p.backfill.Get("points")) && shadow.Equal(backfill.Get("left"), p.backfill.Get("left")) {
+			backfill = p.backfill
+		}
 	}
-	p.readings, p.cycle = readings, cycle
+	p.readings, p.cycle, p.task, p.backfill = readings, cycle, task, backfill
 	members := []shadow.Member{
 		{Key: "phase", Value: shadow.Text(s.Phase)},
 		{Key: "observedVersion", Value: shadow.Uint(s.ObservedVersion)},
@@ -37,6 +47,11 @@ func (p *policy) report(s Policy, r collect.Report) *shadow.Value {
 		{Key: schema.PlanMember, Value: s.Plan.Value()},
 		{Key: "readings", Value: readings},
 		{Key: "cycle", Value: cycle},
+		{Key: "task", Value: task},
+		{Key: "missing", Value: missingOf(r.Readings)},
+	}
+	if backfill != nil {
+		members = append(members, shadow.Member{Key: "filled", Value: backfill})
 	}
 	if omitted > 0 {
 		members = append(members, shadow.Member{Key: "omitted", Value: shadow.Int(int64(omitted))})
@@ -108,6 +123,9 @@ func cycleOf(c collect.Cycle) *shadow.Value {
 		{Key: "success", Value: shadow.Int(int64(c.Success))},
 		{Key: "frames", Value: shadow.Int(int64(c.Frames))},
 		{Key: "overruns", Value: shadow.Uint(c.Overruns)},
+	}
+	if c.GivenUp > 0 {
+		members = append(members, shadow.Member{Key: "givenUp", Value: shadow.Int(int64(c.GivenUp))})
 	}
 	if c.Error != "" {
 		members = append(members, shadow.Member{Key: "error", Value: shadow.Text(clip(c.Error))})
