@@ -1,0 +1,190 @@
+package dlt698
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"gnomon/edge/collect"
+	"gnomon/edge/collect/dlt698/wire"
+	"gnomon/schema"
+)
+
+var recordNoon = time.Date(2026, 6, 29, 12, 0, 0, 0, time.UTC)
+
+// recorder is a meter that has frozen every quarter of an hour since a time: values
+// that read as the time, hour and minute.
+type recorder struct {
+	since    time.Time
+	interval int                  // how it takes requests for intervals
+	refuses  wire.ObjectAttribute // a column, or the record
+	asked    []int                // times in each request
+	silentAt int                  // request from which on it says nothing; 0 = never
+}
+
+const (
+	halfOpen = iota
+	closed
+	unknown // refused as such
+	empty   // understood as something else
+)
+
+func (m *recorder) exchange(_ context.Context, r *reader) (more bool, err error) {
+	s := r.span
+	m.asked = append(m.asked, len(s.times))
+	if m.silentAt > 0 && len(m.asked) >= m.silentAt {
+		return false, collect.ErrTimeout
+	}
+	times := slices.Clone(s.times)
+	if len(times) > 1 {
+		switch m.interval {
+		case unknown:
+			return false, &ServiceError{2}
+		case empty:
+			times = nil
+		case closed:
+			times = append(times, times[len(times)-1].Add(s.step))
+		}
+	}
+	apdu := []byte{wire.GetResponse, wire.GetRecord, 7}
+	apdu = binary.BigEndian.AppendUint32(apdu, uint32(r.batch.record))
+	apdu = append(apdu, byte(len(r.batch.oads)))
+	for _, oad := range r.batch.oads {
+		apdu = binary.BigEndian.AppendUint32(append(apdu, 0), uint32(oad))
+	}
+	if m.refuses == r.batch.record || slices.Contains(r.batch.oads, m.refuses) {
+		apdu = append(apdu, 0, byte(darUndefined))
+	} else {
+		var rows []byte
+		n := 0
+		for _, at := range times {
+			if at.Before(m.since) || at.After(recordNoon) {
+				continue
+			}
+			n++
+			rows = binary.BigEndian.AppendUint16(append(rows, byte(wire.DateTimeS)), uint16(at.Year()))
+			rows = append(rows, byte(at.Month()), byte(at.Day()), byte(at.Hour()), byte(at.Minute()), 0)
+			for range r.batch.oads[1:] {
+				rows = binary.BigEndian.AppendUint16(append(rows, byte(wire.LongUnsigned)), uint16(at.Hour()*100+at.Minute()))
+			}
+		}
+		apdu = append(append(apdu, 1, byte(n)), rows...)
+	}
+	var message wire.Message
+	if err := message.Decode(append(apdu, 0, 0)); err != nil {
+		return false, fmt.Errorf("%w: % X", err, apdu)
+	}
+	r.at = time.Now()
+	return r.take(&message)
+}
+
+func (m *recorder) recall(t *testing.T, known *meter, times []time.Time) ([]map[string]collect.Value, error) {
+	t.Helper()
+	rows := make([]map[string]collect.Value, len(times))
+	r := collect.Recall{Times: times, Now: recordNoon, Step: 15 * time.Minute}
+	r.Items = []schema.Item{{Name: "V", OAD: "20000201", Scale: 1}, {Name: "E", OAD: "00100201", Scale: 1}, {Name: "E2", OAD: "00200201", Scale: 1}}
+	q := &reading{known, 512, m.exchange}
+	err := q.recall(t.Context(), r, rows)
+	for i, at := range times {
+		for _, it := range r.Items {
+			v, said := rows[i][it.Name]
+			if !said || v.Value == nil && v.Err == nil {
+				t.Fatalf("nothing is said of %s at %v", it.Name, at)
+			}
+			if v.Value != nil && v.Value.Text() != fmt.Sprint(at.Hour()*100+at.Minute()) {
+				t.Fatalf("%s at %v is %s", it.Name, at, v.Value.Text())
+			}
+		}
+	}
+	return rows, err
+}
+
+func quarters(from time.Time, n int) (all []time.Time) {
+	for i := range n {
+		all = append(all, from.Add(time.Duration(i)*15*time.Minute))
+	}
+	return all
+}
+
+// Intervals are asked for, and what the first empty one means is found out once;
+// scattered times are asked for one by one.
+func TestRecall_Requests(t *testing.T) {
+	day := recordNoon.AddDate(0, 0, -1)
+	scattered := []time.Time{day, day.Add(time.Hour), day.Add(2 * time.Hour), day.Add(2*time.Hour + 15*time.Minute)}
+	for _, c := range []struct {
+		name   string
+		meter  recorder
+		times  []time.Time
+		asked  []int // times of each request
+		again  []int // and when it is asked once more
+		good   int
+		noData int
+	}{
+		{"interval", recorder{since: day}, quarters(day, 14), []int{14}, []int{14}, 14, 0},
+		{"as many rows as go into a frame", recorder{since: day}, quarters(day, 30), []int{19, 11}, []int{19, 11}, 30, 0},
+		{"closed interval", recorder{since: day, interval: closed}, quarters(day, 14), []int{14}, []int{14}, 14, 0},
+		{"scattered", recorder{since: day}, scattered, []int{1, 1, 2}, []int{1, 1, 2}, 4, 0},
+		{"no intervals", recorder{since: day, interval: unknown}, quarters(day, 3), []int{3, 1, 1, 1, 1}, []int{1, 1, 1}, 3, 0},
+		{"intervals of nothing", recorder{since: day, interval: empty}, quarters(day, 3), []int{3, 1, 1, 1, 1}, []int{1, 1, 1}, 3, 0},
+		{"older than it keeps", recorder{since: day}, quarters(day.Add(-10*time.Hour), 14), []int{14, 1}, []int{14, 1}, 0, 14},
+		{"half older", recorder{since: day}, quarters(day.Add(-time.Hour), 14), []int{14}, []int{14}, 10, 4},
+		{"no such record", recorder{since: day, refuses: 0x50020200}, quarters(day, 3), []int{3, 1, 1}, []int{3, 1, 1}, 0, 3},
+		{"a column that it hasn't", recorder{since: day, refuses: 0x20000201}, quarters(day, 1), []int{1, 1, 1, 1, 1, 1}, nil, 1, 1},
+	} {
+		known := newMeter()
+		for round, want := range [][]int{c.asked, c.again} {
+			if want == nil {
+				continue
+			}
+			c.meter.asked = nil
+			rows, err := c.meter.recall(t, known, c.times)
+			good, noData := 0, 0
+			for _, row := range rows {
+				switch {
+				case row["E"].Value != nil:
+					good++
+				case errors.Is(row["E"].Err, collect.ErrNoData):
+					noData++
+				}
+				if errors.Is(row["V"].Err, collect.ErrNoData) && row["E"].Value != nil {
+					noData++
+				}
+			}
+			if err != nil || good != c.good || noData != c.noData || c.name != "a column that it hasn't" && !slices.Equal(c.meter.asked, want) {
+				t.Errorf("%s, round %d: asked for %v, want %v; %d good, %d not kept, want %d and %d: %v", c.name, round, c.meter.asked, want, good, noData, c.good, c.noData, err)
+			}
+		}
+	}
+}
+
+// A meter that falls silent half way leaves what is known, and what isn't is not
+// said to be lost.
+func TestRecall_FallsSilent(t *testing.T) {
+	m := &recorder{since: recordNoon.AddDate(0, 0, -2), silentAt: 2}
+	rows, err := m.recall(t, newMeter(), quarters(recordNoon.AddDate(0, 0, -1), 40))
+	if !errors.Is(err, collect.ErrTimeout) || rows[18]["E"].Value == nil || !errors.Is(rows[19]["E"].Err, collect.ErrTimeout) {
+		t.Errorf("%v: %+v, %+v", err, rows[18], rows[19])
+	}
+}
+
+// The request for a time is that of a real concentrator.
+func TestRecall_Captured(t *testing.T) {
+	at := time.Date(2026, 6, 29, 10, 45, 0, 0, time.UTC)
+	got := wire.AppendGetRecordAt(nil, 0x27, 0x50020200, at, []wire.ObjectAttribute{wire.RecordTime})
+	want := "0503275002020001202102001C07EA061D0A2D0001002021020000"
+	if fmt.Sprintf("%X", got) != want {
+		t.Errorf("% X, want %s", got, want)
+	}
+	ranged := wire.AppendGetRecords(nil, 1, 0x50020200, at, at.Add(time.Hour), 15, []wire.ObjectAttribute{wire.RecordTime})
+	if want := "0503015002020002202102001C07EA061D0A2D001C07EA061D0B2D005401000F01002021020000"; fmt.Sprintf("%X", ranged) != want {
+		t.Errorf("%X, want %s", ranged, want)
+	}
+	var m wire.Message
+	if err := m.Decode(ranged); err != nil {
+		t.Errorf("our own codec: %v", err)
+	}
+}
