@@ -51,7 +51,7 @@ var adapters = map[string][]string{
 	"gnomon/edge/workload/network":   {"gnomon/edge/cmd/gnomon-shim"},
 	"github.com/cockroachdb/pebble":  {"gnomon/cloud/store/pebble"},
 	"github.com/mochi-mqtt/server":   {"gnomon/cloud/broker", "gnomon/edge/bus", "gnomon/mqttguard", "gnomon/benchmarks/cmd/bench-peer"},
-	"github.com/goburrow/":           {"gnomon/edge/collect/modbus", "gnomon/edge/collect/medium"},
+	"github.com/goburrow/":           {"gnomon/edge/collect/modbus", "gnomon/edge/collect/medium", "gnomon/benchmarks/cmd/gnomon-bench"},
 	"github.com/gosnmp/":             {"gnomon/edge/collect/snmp"},
 	"github.com/eclipse/paho.golang": {"gnomon/cloud/external", "gnomon/edge/link", "gnomon/edge/bus/uplink", "gnomon/edge/collect/mqtt", "gnomon/simulator"},
 	"github.com/redis/go-redis":      {"gnomon/cloud/store/redis", "gnomon/cloud/fanout/redis", "gnomon/benchmarks/cmd/gnomon-bench"},

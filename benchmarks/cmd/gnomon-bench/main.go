@@ -49,6 +49,7 @@ var scenarios = []scenario{
 	{"query", measureQuery},
 	{"start", measureStart},
 	{"coldboot", measureColdBoot},
+	{"modbus", measureModbus},
 }
 
 func main() {
@@ -65,7 +66,7 @@ func main() {
 	f.DurationVar(&s.Slice, "slice", s.Slice, "how long each time")
 	f.IntVar(&s.Clients, "clients", s.Clients, "MQTT clients")
 	f.IntVar(&s.Things, "things", s.Things, "things of the large store")
-	f.StringVar(&s.Only, "only", "", "some of mqtt, rest, scale, redis, query, start, coldboot, joined by commas")
+	f.StringVar(&s.Only, "only", "", "some of mqtt, rest, scale, redis, query, start, coldboot, modbus, joined by commas")
 	f.StringVarP(&s.Format, "output", "o", "table", "table or json")
 	if err := c.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "gnomon-bench:", err)

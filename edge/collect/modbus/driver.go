@@ -80,7 +80,7 @@ func (p *port) poll(ctx context.Context, r collect.Request, values map[string]co
 	u.forbid(r.Meter.Forbids())
 	pl, failed := p.plan(ctx, id, r.Items)
 	gone := serious(failed) // the failure after which the meter isn't asked any more
-	work := group(pl.all, *r.Source.MaxHole, u.cuts)
+	work := u.group(pl.all, *r.Source.MaxHole)
 	for len(work) > 0 {
 		b := work[0]
 		work = work[1:]

@@ -20,8 +20,13 @@ type plan struct {
 	at    []schema.Item // the same, with the addresses on the wire
 	all   []schema.Item
 	signs map[schema.Item]int // registers that hold the number of a SunSpec model
-	got   map[schema.Item]reading
+	got   map[place]reading
 }
+
+// place is where an item is: others there have the same reading.
+type place struct{ block, function, address, size int }
+
+func placeOf(it *schema.Item) place { return place{it.Block, it.Function, it.Address, size(*it)} }
 
 // reading is what became of an item: the block that it is in, or why there is none.
 type reading struct {
@@ -34,7 +39,7 @@ type reading struct {
 // plan finds out where items are. Those of SunSpec models that can't be found
 // have a reading already, and the error says why.
 func (p *port) plan(ctx context.Context, id byte, items []schema.Item) (*plan, error) {
-	pl := &plan{items: items, at: items, all: items, got: make(map[schema.Item]reading, len(items))}
+	pl := &plan{items: items, at: items, all: items, got: make(map[place]reading, len(items))}
 	if plain(items) {
 		return pl, nil
 	}
@@ -48,7 +53,7 @@ func (p *port) plan(ctx context.Context, id byte, items []schema.Item) (*plan, e
 			}
 			if err != nil {
 				pl.at[i] = it
-				pl.got[it] = reading{err: err, at: time.Now()}
+				pl.got[placeOf(&it)] = reading{err: err, at: time.Now()}
 				if failed == nil {
 					failed = err
 				}
@@ -82,15 +87,15 @@ func plain(items []schema.Item) bool {
 }
 
 func (pl *plan) missed(b block, err error) {
-	for _, it := range b.items {
-		pl.got[it] = reading{err: err, at: time.Now()}
+	for i := range b.items {
+		pl.got[placeOf(&b.items[i])] = reading{err: err, at: time.Now()}
 	}
 }
 
 func (pl *plan) answered(b block, data []byte) {
 	at := time.Now()
-	for _, it := range b.items {
-		pl.got[it] = reading{block: b, data: data, at: at}
+	for i := range b.items {
+		pl.got[placeOf(&b.items[i])] = reading{block: b, data: data, at: at}
 	}
 }
 
@@ -98,7 +103,7 @@ func (pl *plan) answered(b block, data []byte) {
 // found, nothing of it is believed.
 func (pl *plan) take(u *unit, values map[string]collect.Value) (failed error) {
 	for sign, number := range pl.signs {
-		r := pl.got[sign]
+		r := pl.got[placeOf(&sign)]
 		if r.err != nil {
 			continue // and so nothing is known of those that lie beside it
 		}
@@ -107,8 +112,9 @@ func (pl *plan) take(u *unit, values map[string]collect.Value) (failed error) {
 			failed = fmt.Errorf("%w: SunSpec model %d is not at %d any more", collect.ErrGarbled, number, sign.Address)
 		}
 	}
-	for i, it := range pl.at {
-		r := pl.got[it]
+	for i := range pl.at {
+		it := pl.at[i]
+		r := pl.got[placeOf(&it)]
 		if r.err == nil && pl.items[i].Block != 0 && failed != nil {
 			r.err = failed
 		}
@@ -128,9 +134,12 @@ const maxPower = 20
 
 // scale works the registers into an item that multiply it.
 func (pl *plan) scale(it schema.Item) (schema.Item, error) {
+	if it.ScaleFrom == (schema.Factors{}) {
+		return it, nil
+	}
 	for _, f := range it.ScaleFrom.All() {
 		of := f.Item(it)
-		r := pl.got[of]
+		r := pl.got[placeOf(&of)]
 		if r.err != nil {
 			return it, r.err
 		}

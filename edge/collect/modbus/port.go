@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/goburrow/modbus"
@@ -38,6 +39,24 @@ type unit struct {
 	forbidden schema.Ranges // that cuts are known of
 	blocks    map[int]int   // of SunSpec models, where they begin
 	until     time.Time     // no others are looked for until then
+	last      grouping
+}
+
+// grouping is how the items of a poll were grouped, since the next one is the same
+// most of the time.
+type grouping struct {
+	items  []schema.Item
+	hole   int
+	cuts   int // that were known
+	blocks []block
+}
+
+// group joins items into blocks, which the caller doesn't change.
+func (u *unit) group(items []schema.Item, hole int) []block {
+	if l := &u.last; l.hole != hole || l.cuts != len(u.cuts) || !slices.Equal(l.items, items) {
+		u.last = grouping{slices.Clone(items), hole, len(u.cuts), group(items, hole, u.cuts)}
+	}
+	return u.last.blocks
 }
 
 // forbid keeps blocks from being made over registers that aren't to be touched.
