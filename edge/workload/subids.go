@@ -21,6 +21,11 @@ type Range struct {
 // systemd's containers, and below what some programs take for negative.
 func DefaultSubIDs() Range { return Range{Start: 1_900_000_000, Count: 256 * RangeSize} }
 
+// BaseAttr is the extended attribute of a directory that a container keeps: the
+// number that the owners of what is in it are counted from, in decimal. Without it
+// they are the node's own users.
+const BaseAttr = "trusted.gnomon.base"
+
 // Bounds of the numbers a node may give away.
 const (
 	minSubID = 100_000 // below it are people, services, and host applications with a user of their own

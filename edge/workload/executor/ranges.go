@@ -1,7 +1,6 @@
 package executor
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"gnomon/edge/failpoint"
 	"gnomon/edge/workload"
@@ -29,14 +30,14 @@ func (e *Executor) rangeFile(name string) string { return filepath.Join(e.cfg.Da
 func (e *Executor) giveRange(name string) (workload.Range, error) {
 	e.owners.Lock()
 	defer e.owners.Unlock()
-	own, err := e.rangesOf(name)
-	if err != nil {
-		return workload.Range{}, err
-	}
-	if i := slices.IndexFunc(own, e.cfg.SubIDs.Holds); i == 0 {
-		return own[0], nil
-	} else if i > 0 { // the pool was moved, and moved back
-		return own[i], e.keepRanges(name, slices.Insert(slices.Delete(slices.Clone(own), i, i+1), 0, own[i]))
+	own := e.rangesOf(name)
+	if i := slices.IndexFunc(own, e.cfg.SubIDs.Holds); i >= 0 {
+		r := own[i]
+		if noted, err := e.readRanges(name); err == nil && noted[0] == r {
+			return r, nil
+		}
+		// The note was lost, or the pool was moved, and moved back.
+		return r, e.keepRanges(name, slices.Insert(slices.Delete(own, i, i+1), 0, r))
 	}
 	taken, err := e.takenRanges(name)
 	if err != nil {
@@ -58,17 +59,39 @@ func (e *Executor) giveRange(name string) (workload.Range, error) {
 		workload.ErrNoRange, pool.Count/workload.RangeSize, workload.RangeSize, pool)
 }
 
-// rangesOf reads what an application has, and had before, which its files may
-// still belong to. The first is what it has.
-func (e *Executor) rangesOf(name string) ([]workload.Range, error) {
-	b, err := os.ReadFile(e.rangeFile(name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+// rangesOf lists what an application has, and had before, which its files may still
+// belong to. The first is what it has. Where the note of that is lost, its
+// directories say whom they belong to.
+func (e *Executor) rangesOf(name string) []workload.Range {
+	all, err := e.readRanges(name)
+	if err == nil {
+		return all
 	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		e.cfg.Log.Error("the users of an application are not readable; its directories are asked", "error", err)
+	}
+	for _, pattern := range []string{"apps/" + name + "/data", "apps/" + name + "/volumes/*", "apps/" + name + "/layers/*", "volumes/" + name + "/*"} {
+		dirs, _ := filepath.Glob(filepath.Join(e.cfg.Data, pattern))
+		for _, dir := range dirs {
+			text := make([]byte, 16)
+			n, err := unix.Getxattr(dir, workload.BaseAttr, text)
+			if err != nil {
+				continue // of the node's users
+			}
+			r, err := workload.ParseRange(fmt.Sprintf("%s:%d", text[:n], workload.RangeSize))
+			if err == nil && r.Check() == nil && !slices.Contains(all, r) {
+				all = append(all, r)
+			}
+		}
+	}
+	return all
+}
+
+func (e *Executor) readRanges(name string) (all []workload.Range, err error) {
+	b, err := os.ReadFile(e.rangeFile(name))
 	if err != nil {
 		return nil, err
 	}
-	var all []workload.Range
 	for line := range strings.Lines(string(b)) {
 		r, err := workload.ParseRange(strings.TrimSpace(line))
 		if err == nil {
@@ -78,6 +101,9 @@ func (e *Executor) rangesOf(name string) ([]workload.Range, error) {
 			return nil, fmt.Errorf("%s: %w", e.rangeFile(name), err)
 		}
 		all = append(all, r)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%s is empty", e.rangeFile(name))
 	}
 	return all, nil
 }
@@ -110,19 +136,18 @@ func (e *Executor) takenRanges(but string) ([]workload.Range, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries, err := os.ReadDir(filepath.Join(e.cfg.Data, "subids"))
-	if err != nil {
-		return nil, err
-	}
-	for _, d := range entries {
-		if d.Name() == but || !schema.ValidName(d.Name()) {
-			continue
-		}
-		its, err := e.rangesOf(d.Name())
-		if err != nil {
+	seen := map[string]bool{but: true}
+	for _, sub := range []string{"subids", "apps", "volumes"} {
+		entries, err := os.ReadDir(filepath.Join(e.cfg.Data, sub))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
-		taken = append(taken, its...)
+		for _, d := range entries {
+			if name := d.Name(); schema.ValidName(name) && !seen[name] {
+				seen[name] = true
+				taken = append(taken, e.rangesOf(name)...)
+			}
+		}
 	}
 	return taken, nil
 }
@@ -136,16 +161,15 @@ func nodeUsers() (all []workload.Range, err error) {
 	}{
 		{"/etc/passwd", 2, 0}, {"/etc/group", 2, 0}, {"/etc/subuid", 1, 2}, {"/etc/subgid", 1, 2},
 	} {
-		f, err := os.Open(table.file)
+		b, err := os.ReadFile(table.file)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		lines := bufio.NewScanner(f)
-		for lines.Scan() {
-			fields := strings.Split(lines.Text(), ":")
+		for line := range strings.Lines(string(b)) {
+			fields := strings.Split(strings.TrimSpace(line), ":")
 			if len(fields) <= max(table.start, table.count) {
 				continue
 			}
@@ -157,9 +181,6 @@ func nodeUsers() (all []workload.Range, err error) {
 			if err == nil {
 				all = append(all, workload.Range{Start: uint32(start), Count: uint32(count)})
 			}
-		}
-		if err := errors.Join(lines.Err(), f.Close()); err != nil {
-			return nil, err
 		}
 	}
 	return all, nil

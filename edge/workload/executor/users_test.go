@@ -322,6 +322,38 @@ func TestUsers_PoolIsUsedUp(t *testing.T) {
 	n.start(spec("d"))
 }
 
+// What is noted of a range may be lost: who has it is known from what it keeps.
+func TestUsers_NoteIsLost(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	n.stop()
+	n.subids = workload.Range{Start: 1_600_000_000, Count: 4 * workload.RangeSize}
+	n.agent()
+	was := map[string]workload.Range{}
+	for _, name := range []string{"a", "b"} {
+		n.start(withUsers(n.spec(schema.ModeContainer, name, "echo up; exec sleep 1000")))
+		was[name] = rangeOf(t, n, name)
+	}
+	put(t, filepath.Join(n.data, "subids/a"), "16000", 0o600)
+	if err := os.Remove(filepath.Join(n.data, "subids/b")); err != nil {
+		t.Fatal(err)
+	}
+	n.restart()
+	st := n.start(withUsers(n.spec(schema.ModeContainer, "c", "exec sleep 1000")))
+	for name, its := range was {
+		if r := usersOf(t, st.PID); r.Overlaps(its) {
+			t.Errorf("%v of %s was given away: %v", its, name, r)
+		}
+		if _, err := n.Stop(t.Context(), name, 0); err != nil {
+			t.Fatal(err)
+		}
+		n.start(withUsers(n.spec(schema.ModeContainer, name, "exec sleep 1000")))
+		if is := rangeOf(t, n, name); is != its {
+			t.Errorf("%s had %v, has %v", name, its, is)
+		}
+	}
+}
+
 // Ranges of the node's own people are left out, and a pool that can't be is refused.
 func TestUsers_PoolIsChecked(t *testing.T) {
 	for text, want := range map[string]string{

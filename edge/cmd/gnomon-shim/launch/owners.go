@@ -19,12 +19,11 @@ import (
 // the application had when the directory was made. The base is noted on the
 // directory, so that it is known whatever moves it, and whatever users the
 // application has later. Every user inside is the same one then.
-const baseAttr = "trusted.gnomon.base"
 
 // Base is the number that the owners of what is in a directory are counted from.
 func Base(dir string) (uint32, error) {
 	b := make([]byte, 16)
-	n, err := unix.Getxattr(dir, baseAttr, b)
+	n, err := unix.Getxattr(dir, workload.BaseAttr, b)
 	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.EOPNOTSUPP) {
 		return 0, nil
 	}
@@ -33,7 +32,7 @@ func Base(dir string) (uint32, error) {
 	}
 	base, err := strconv.ParseUint(string(b[:n]), 10, 31)
 	if err != nil {
-		return 0, fmt.Errorf("%s of %s: %w", baseAttr, dir, err)
+		return 0, fmt.Errorf("%s of %s: %w", workload.BaseAttr, dir, err)
 	}
 	return uint32(base), nil
 }
@@ -43,7 +42,7 @@ func SetBase(dir string, base uint32) error {
 	if has, err := Base(dir); err != nil || has == base {
 		return err
 	}
-	err := unix.Setxattr(dir, baseAttr, []byte(strconv.FormatUint(uint64(base), 10)), 0)
+	err := unix.Setxattr(dir, workload.BaseAttr, []byte(strconv.FormatUint(uint64(base), 10)), 0)
 	if err != nil {
 		return &os.PathError{Op: "setxattr", Path: dir, Err: err}
 	}
