@@ -385,6 +385,11 @@ func TestUsers_Refused(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(plain, 0) })
+	// Where the node lets everybody have every port there is none to refuse.
+	free, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for what, c := range map[string]struct {
 		change func(*workload.Spec)
 		err    error
@@ -398,6 +403,9 @@ func TestUsers_Refused(t *testing.T) {
 	} {
 		s := withUsers(n.spec(schema.ModeContainer, "app", "echo up; sleep 1000"))
 		c.change(&s)
+		if strings.TrimSpace(string(free)) == "0" && len(s.Ports) > 0 {
+			continue
+		}
 		if _, err := n.Start(t.Context(), s); !errors.Is(err, c.err) || !strings.Contains(err.Error(), c.text) {
 			t.Errorf("%s: %v", what, err)
 		}
