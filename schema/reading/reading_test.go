@@ -291,6 +291,15 @@ func TestBatch_RoundTrip(t *testing.T) {
 		if !reflect.DeepEqual(back, b) {
 			t.Fatalf("%+v came back as %+v", b, back)
 		}
+		states, err := reading.DecodeStates(rest)
+		for i := range back.Rows {
+			for j := range back.Rows[i].Values {
+				back.Rows[i].Values[j].Number = reading.Number{}
+			}
+		}
+		if err != nil || !reflect.DeepEqual(states, back) {
+			t.Fatalf("without numbers it is %+v, %v", states, err)
+		}
 		cut := rapid.IntRange(0, len(rest)-1).Draw(t, "cut")
 		if got, err := reading.Decode(rest[:cut]); err == nil {
 			t.Fatalf("cut at %d of %d it is %+v", cut, len(rest), got)

@@ -1,0 +1,240 @@
+package readings
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"gnomon/schema/reading"
+)
+
+// MaxFound bounds the rows of one answer.
+const MaxFound = 10_000
+
+// Query asks for rows that are kept. What is zero isn't asked for.
+type Query struct {
+	Policy, Meter string
+	Items         []string
+	From          time.Time // inclusive
+	To            time.Time // exclusive
+	Limit         int       // rows; default MaxFound
+}
+
+// Found is a row that is kept, all that came of it taken together.
+type Found struct {
+	Policy  string                   `json:"policy"`
+	Meter   string                   `json:"meter"`
+	At      time.Time                `json:"at"`
+	Arrived time.Time                `json:"arrived"`
+	Source  reading.Source           `json:"source"`
+	Values  map[string]reading.Value `json:"-"` // by item; those that are absent aren't there
+}
+
+func (f *Found) compare(o *Found) int {
+	return cmp.Or(f.At.Compare(o.At), cmp.Compare(f.Policy, o.Policy), cmp.Compare(f.Meter, o.Meter))
+}
+
+type foundKey struct {
+	policy, meter string
+	at            int64
+}
+
+// Find returns rows by time, policy and meter. more tells that there are others
+// after them.
+func (s *Store) Find(ctx context.Context, q Query) (all []Found, more bool, err error) {
+	if q.Limit <= 0 || q.Limit > MaxFound {
+		q.Limit = MaxFound
+	}
+	f := finder{Query: q, rows: make(map[foundKey]*Found)}
+	for _, number := range s.numbers() {
+		if err := ctx.Err(); err != nil {
+			return nil, false, fmt.Errorf("find readings: %w", err)
+		}
+		text, err := s.contentFor(number, q)
+		if err != nil {
+			return nil, false, err
+		}
+		frames, _, _ := framesOf(text)
+		for _, fr := range frames {
+			f.look(fr)
+		}
+		f.cut(2 * q.Limit)
+	}
+	f.cut(q.Limit)
+	all = make([]Found, 0, len(f.rows))
+	for _, r := range f.rows {
+		all = append(all, *r)
+	}
+	slices.SortFunc(all, func(a, b Found) int { return a.compare(&b) })
+	return all, f.more, nil
+}
+
+// numbers are those of all segments.
+func (s *Store) numbers() []uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]uint64, 0, len(s.segments))
+	for _, seg := range s.segments {
+		all = append(all, seg.number)
+	}
+	return all
+}
+
+// contentFor is all of a segment, if there may be something in it. The store isn't
+// locked meanwhile for longer than it takes to read one.
+func (s *Store) contentFor(number uint64, q Query) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seg := s.find(number)
+	if seg == nil {
+		return nil, nil
+	}
+	for policy, at := range seg.spans {
+		if (q.Policy == "" || q.Policy == policy) && (q.From.IsZero() || at.to >= q.From.UnixMilli()) && (q.To.IsZero() || at.from < q.To.UnixMilli()) {
+			text, err := s.content(seg)
+			return slices.Clip(text), err
+		}
+	}
+	return nil, nil
+}
+
+// finder gathers rows. After cut, rows after last are of no interest.
+type finder struct {
+	Query
+	rows map[foundKey]*Found
+	last *Found
+	more bool
+}
+
+func (f *finder) look(fr frame) {
+	if fr.kind != kindRows {
+		return
+	}
+	_, _, text, ok := fr.rowsOf()
+	if !ok {
+		return
+	}
+	b, err := reading.Decode(text)
+	if err != nil || f.Policy != "" && b.Policy != f.Policy {
+		return
+	}
+	for i := range b.Rows {
+		if f.wants(&b.Rows[i]) {
+			f.add(b, &b.Rows[i])
+		}
+	}
+}
+
+func (f *finder) wants(r *reading.Row) bool {
+	return (f.Meter == "" || r.Meter == f.Meter) && (f.From.IsZero() || !r.At.Before(f.From)) && (f.To.IsZero() || r.At.Before(f.To))
+}
+
+func (f *finder) add(b *reading.Batch, r *reading.Row) {
+	one := Found{Policy: b.Policy, Meter: r.Meter, At: r.At, Arrived: r.Arrived, Source: r.Source, Values: make(map[string]reading.Value)}
+	for i, v := range r.Values {
+		if v.State != reading.Absent && (len(f.Items) == 0 || slices.Contains(f.Items, b.Items[i])) {
+			one.Values[b.Items[i]] = v
+		}
+	}
+	if len(one.Values) == 0 {
+		return
+	}
+	if f.last != nil && one.compare(f.last) > 0 {
+		f.more = true
+		return
+	}
+	key := foundKey{b.Policy, r.Meter, r.At.UnixMilli()}
+	before := f.rows[key]
+	if before == nil {
+		f.rows[key] = &one
+		return
+	}
+	before.Arrived, before.Source = one.Arrived, one.Source
+	for item, v := range one.Values {
+		if before.Values[item].State != reading.Good {
+			before.Values[item] = v
+		}
+	}
+}
+
+// cut leaves the first rows, at most so many.
+func (f *finder) cut(most int) {
+	if len(f.rows) <= most {
+		return
+	}
+	all := slices.SortedFunc(maps.Values(f.rows), (*Found).compare)
+	f.more = true
+	f.last = all[f.Limit-1]
+	for _, r := range all[f.Limit:] {
+		delete(f.rows, foundKey{r.Policy, r.Meter, r.At.UnixMilli()})
+	}
+}
+
+// Latest returns the latest good value of each of a meter's items, and the latest
+// reason of those that have none. Without items it is all there are.
+func (s *Store) Latest(ctx context.Context, policy, meter string, items []string) (map[string]reading.ReadValue, error) {
+	out := make(map[string]reading.ReadValue)
+	for _, at := range s.latestTimes(policy, meter, items) {
+		t := time.UnixMilli(at).UTC()
+		found, _, err := s.Find(ctx, Query{Policy: policy, Meter: meter, Items: items, From: t, To: t.Add(time.Millisecond)})
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range found {
+			for item, v := range f.Values {
+				if had, there := out[item]; there && (had.Value != nil || v.State != reading.Good) {
+					continue
+				}
+				value := reading.ReadValue{Reason: v.Reason, At: f.At, Arrived: f.Arrived, Source: f.Source}
+				if v.State == reading.Good {
+					value.Value = &v.Number
+				}
+				out[item] = value
+			}
+		}
+	}
+	return out, nil
+}
+
+// latestTimes are the times, latest first, at which some item of a meter has its
+// latest value, or its latest reason.
+func (s *Store) latestTimes(policy, meter string, items []string) (times []int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.index.policies[policy]
+	if p == nil {
+		return nil
+	}
+	number, known := p.meters[meter]
+	if !known {
+		return nil
+	}
+	if len(items) == 0 {
+		items = slices.Collect(maps.Keys(p.items))
+	}
+	said, good := make(map[string]bool), make(map[string]bool)
+	for _, at := range slices.Backward(slices.Sorted(maps.Keys(p.slots))) {
+		slot, wanted := p.slots[at], false
+		for _, item := range items {
+			bit, known := p.items[item]
+			bit += number * p.width
+			switch {
+			case !known || good[item]:
+			case slot.good.has(bit):
+				good[item], said[item], wanted = true, true, true
+			case slot.told.has(bit) && !said[item]:
+				said[item], wanted = true, true
+			}
+		}
+		if wanted {
+			times = append(times, at)
+		}
+		if len(good) == len(items) {
+			break
+		}
+	}
+	return times
+}

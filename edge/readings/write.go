@@ -1,0 +1,171 @@
+package readings
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"gnomon/edge/state"
+)
+
+// write brings all that is in memory alone to the disk; mu is held. On a full disk
+// the oldest that the cloud has makes room.
+func (s *Store) write() error {
+	s.mark()
+	err := s.writeAll()
+	if full(err) && s.drop(true) {
+		err = s.writeAll()
+	}
+	s.note(err)
+	return err
+}
+
+func (s *Store) writeAll() error {
+	for i, seg := range s.segments {
+		if len(seg.mem) == 0 {
+			continue
+		}
+		last := i == len(s.segments)-1
+		if err := s.writeOne(seg, last); err != nil {
+			return fmt.Errorf("write %s: %w", seg.name(), err)
+		}
+	}
+	return nil
+}
+
+// writeOne appends to the file that is open, or writes a file anew: one that could
+// not be written to may hold anything after what was synced.
+func (s *Store) writeOne(seg *segment, last bool) error {
+	if !last || s.file == nil {
+		return s.rewrite(seg, last)
+	}
+	_, err := s.file.Write(seg.mem)
+	if err == nil {
+		err = s.file.Sync()
+	}
+	if err != nil {
+		_ = s.file.Close()
+		s.file = nil
+		return err
+	}
+	s.synced(seg)
+	return nil
+}
+
+func (s *Store) synced(seg *segment) {
+	seg.synced, seg.mem, seg.kept = seg.size(), nil, seg.frames
+}
+
+func (s *Store) rewrite(seg *segment, keep bool) error {
+	text, err := s.content(seg)
+	if err != nil {
+		return err
+	}
+	f, err := s.replace(seg.name(), text)
+	if err != nil {
+		return err
+	}
+	s.synced(seg)
+	if keep {
+		s.file = f
+		return nil
+	}
+	return f.Close()
+}
+
+// replace makes a file what it shall be, and leaves it open.
+func (s *Store) replace(name string, text []byte) (state.File, error) {
+	f, err := s.fs.Create(name + tmpSuffix)
+	if err != nil {
+		return nil, err
+	}
+	_, err = f.Write(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = s.fs.Rename(name+tmpSuffix, name)
+	}
+	if err == nil {
+		err = s.fs.Sync()
+	}
+	if err != nil {
+		_ = f.Close()
+		_ = s.fs.Remove(name + tmpSuffix)
+		return nil, err
+	}
+	return f, nil
+}
+
+// mark puts into a segment what became of others' frames; mu is held.
+func (s *Store) mark() {
+	for _, m := range []struct {
+		kind kind
+		runs *[]run
+	}{{kindAcked, &s.marks}, {kindRefused, &s.refused}} {
+		if len(*m.runs) > 0 {
+			seg := s.head()
+			seg.mem = appendFrame(seg.mem, m.kind, appendRuns(nil, *m.runs))
+			*m.runs = nil
+		}
+	}
+}
+
+// Save writes what isn't on disk yet: what the cloud has acknowledged, and what
+// could not be written before.
+func (s *Store) Save() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	held := len(s.marks) + len(s.refused)
+	for _, seg := range s.segments {
+		held += len(seg.mem)
+	}
+	var err error
+	if held > 0 {
+		err = s.write()
+	}
+	s.bound()
+	return err
+}
+
+// note remembers how the last change went; mu is held.
+func (s *Store) note(err error) {
+	if err == nil {
+		if s.fault != nil {
+			s.log.Info("readings can be written again")
+		}
+		s.fault = nil
+		return
+	}
+	f := state.Fault{Code: state.CodeFailing, Message: err.Error(), Since: s.now()}
+	switch {
+	case full(err):
+		f.Code = state.CodeFull
+	case errors.Is(err, unix.EROFS):
+		f.Code = state.CodeReadOnly
+	}
+	if s.fault == nil {
+		s.log.Error("readings can't be written and are held in memory", "error", err)
+	} else if s.fault.Code == f.Code {
+		f.Since = s.fault.Since
+	}
+	s.fault = &f
+}
+
+func full(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+
+// makeWay makes a directory. Something else in its place is set aside.
+func makeWay(dir string) error {
+	if st, err := os.Stat(dir); err == nil && !st.IsDir() {
+		if err := os.Rename(dir, filepath.Join(filepath.Dir(dir), badPrefix+filepath.Base(dir))); err != nil {
+			return err
+		}
+	}
+	return os.MkdirAll(dir, 0o700)
+}
