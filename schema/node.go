@@ -16,6 +16,7 @@ type Node struct {
 	Disk     Disk         `json:"disk"`              // how much of it is kept free
 	Agent    *NodeAgent   `json:"agent,omitempty"`   // the version it is to run; nil: the one it has
 	Devices  *NodeDevices `json:"devices,omitempty"` // that it speaks for; nil: none
+	Readings NodeReadings `json:"readings"`          // how they go upward
 }
 
 // NodeSync sets how often a node compares its state with the cloud's even when
@@ -57,6 +58,7 @@ func ParseNode(desired []byte) (*Node, error) {
 	n.Disk.complete(c)
 	n.Agent.check(c)
 	n.Devices.check(c)
+	n.Readings.check(c)
 	if err := c.err(); err != nil {
 		return nil, err
 	}

@@ -35,6 +35,7 @@ type cloud struct {
 	mute     map[wire.Op]int        // answers not to be sent
 	refuse   func(wire.Topic) error // refuses updates
 	limit    int                    // shadows in one sync answer
+	other    func(topic string)     // told of messages beside shadows
 }
 
 type hook struct {
@@ -53,6 +54,9 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	if t, ok := wire.ParseTopic(pk.TopicName); ok && !cl.Net.Inline {
 		h.cloud.handle(t, pk.Payload)
 		return pk, packets.CodeSuccessIgnore
+	}
+	if h.cloud.other != nil && !cl.Net.Inline {
+		h.cloud.other(pk.TopicName)
 	}
 	return pk, nil
 }

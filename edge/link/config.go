@@ -24,6 +24,8 @@ type Config struct {
 	// Dial connects to the broker.
 	Dial func(context.Context) (net.Conn, error)
 
+	Traffic Traffic // what else goes over the connection; nil: nothing
+
 	KeepAlive    time.Duration // default 60s
 	SyncInterval time.Duration // unless the node's own shadow says otherwise; jittered by ±20 %; default 60s
 	Timeout      time.Duration // of a handshake, of a write, and for an answer; default 10s

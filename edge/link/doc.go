@@ -14,6 +14,8 @@
 //     so that a slow link carries the last value and not the history;
 //   - a report that an alarm was raised or cleared goes out before all others,
 //     then how applications are, then readings, which wait half a minute at most;
+//   - what else the connection carries (Traffic) goes out when no report is due, a
+//     message at a time;
 //   - without a connection everything is held on disk, and nothing else of the
 //     node waits for one.
 //

@@ -106,6 +106,7 @@ func (l *Link) connected(ctx context.Context) (synced bool, err error) {
 	err = l.serve(ctx, s)
 	s.end(ctx)
 	synced = l.offline(s)
+	l.lostTraffic(s)
 	if err != nil {
 		l.note(err)
 	}
@@ -180,6 +181,9 @@ func (l *Link) send(ctx context.Context, s *session) (wake time.Duration, err er
 		if err := s.publish(ctx, m); err != nil {
 			return 0, fmt.Errorf("publish %s: %w", m.topic, err)
 		}
+	}
+	if more, err := l.traffic(ctx, s); more || err != nil {
+		return again, err
 	}
 	return max(0, next.Sub(now)), nil
 }

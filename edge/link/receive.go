@@ -19,6 +19,10 @@ var limits = shadow.Limits{StateBytes: 1 << 20, Depth: 64, BodyBytes: 1 << 20}
 // acknowledged, because what it says is not on disk.
 func (l *Link) receive(s *session, topic string, payload []byte) error {
 	t, leaf, ok := wire.ParseReply(topic)
+	if !ok && l.cfg.Traffic != nil {
+		l.cfg.Traffic.Receive(topic, payload)
+		return nil
+	}
 	if !ok || t.Thing != l.cfg.Node || !acted(t.Shadow) {
 		return nil // a shadow that another client of this thing looks after
 	}

@@ -21,6 +21,8 @@ type session struct {
 	// The rest is guarded by Link.mu.
 	since      time.Time
 	synced     bool              // a sync was answered on it
+	told       bool              // Traffic knows
+	mute       bool              // it may not subscribe, so that it goes without; set before the session begins
 	asked      *question         // the sync in flight
 	again      bool              // ask again once that is answered
 	syncAt     time.Time         // of the next sync
@@ -73,6 +75,14 @@ func (l *Link) connect(ctx context.Context) (*session, error) {
 	if _, err := s.client.Subscribe(ctx, l.subscriptions()); err != nil {
 		s.end(ctx)
 		return nil, fmt.Errorf("subscribe: %w", err)
+	}
+	if err := l.subscribeTraffic(ctx, s); err != nil {
+		if ctx.Err() != nil {
+			s.end(ctx)
+			return nil, fmt.Errorf("subscribe beside shadows: %w", err)
+		}
+		s.mute = true
+		l.note(fmt.Errorf("subscribe beside shadows: %w", err)) // a broker may allow shadows and nothing else
 	}
 	return s, nil
 }

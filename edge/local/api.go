@@ -14,6 +14,8 @@ import (
 	"gnomon/edge/link"
 	"gnomon/edge/override"
 	"gnomon/edge/readiness"
+	"gnomon/edge/readings"
+	"gnomon/edge/readings/upward"
 	"gnomon/edge/reconcile/loop"
 	"gnomon/edge/upgrade"
 	"gnomon/schema"
@@ -33,6 +35,9 @@ type Status struct {
 
 	Upgrade upgrade.Status `json:"upgrade,omitzero"`
 	Bus     *Bus           `json:"bus,omitempty"` // nil: it has none
+
+	Readings readings.Status `json:"readings"` // that are kept
+	Upward   upward.Status   `json:"upward"`   // how they go to the cloud
 	loop.Status
 	Usage  usage.Snapshot `json:"usage"`
 	Alarms []alarm.Raised `json:"alarms"` // that are raised, the latest last

@@ -40,6 +40,11 @@ const maxAnswer = 32 << 20
 // Ask sends a request and reads the answer into answer, if that isn't nil. What
 // the agent refuses is a *Problem.
 func (c *Client) Ask(ctx context.Context, method, path string, body, answer any, headers ...string) error {
+	return c.AskFor(ctx, patience, method, path, body, answer, headers...)
+}
+
+// AskFor is Ask of what may take long.
+func (c *Client) AskFor(ctx context.Context, patience time.Duration, method, path string, body, answer any, headers ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	r, err := c.send(ctx, method, path, body, headers...)

@@ -57,6 +57,8 @@ func problemOf(err error) *Problem {
 		p.Status, p.Code, p.Next = http.StatusConflict, "unchanged", "give --for to renew the lease"
 	case errors.Is(err, loop.ErrStopped):
 		p.Status, p.Code, p.Next = http.StatusConflict, "stopped", "gnomon-edge start NAME starts it"
+	case errors.Is(err, ErrQuery):
+		p.Status, p.Code, p.Next = http.StatusBadRequest, "invalid", ""
 	case errors.Is(err, override.ErrLease), errors.Is(err, override.ErrLimit):
 		p.Status, p.Code, p.Next = http.StatusBadRequest, "limit", ""
 	case errors.Is(err, override.ErrDisabled):

@@ -43,6 +43,8 @@ type Config struct {
 	Meters    Meters
 	LogPath   func(app string) string
 	Instance  func(app string) (instance.Dir, error) // of a running application
+	Readings  Readings
+	Reader    Reader
 	Shim      string
 	Log       *slog.Logger // default: discard
 }
@@ -72,6 +74,9 @@ func New(cfg Config) *Server {
 	s.get("GET /v1/overrides/{name}", s.override)
 	s.get("DELETE /v1/overrides/{name}", s.clear)
 	s.get("GET /v1/usage", s.usage)
+	s.get("GET /v1/readings", s.readings)
+	s.get("GET /v1/readings/gaps", s.gaps)
+	s.get("POST /v1/readings/read", s.readNow)
 	s.get("GET /v1/plan", func(r *http.Request) (any, error) { return cfg.Loop.Plan(r.Context()) })
 	s.get("POST /v1/policies/{name}/write", s.write)
 	s.mux.HandleFunc("GET /v1/applications/{name}/logs", s.logs)
@@ -84,7 +89,7 @@ func New(cfg Config) *Server {
 // get serves what an answer as JSON is given to.
 func (s *Server) get(pattern string, answer func(*http.Request) (any, error)) {
 	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		v, err := answer(r)
+		v, err := answer(r.WithContext(context.WithValue(r.Context(), writerKey{}, w)))
 		if err != nil {
 			refuse(w, err)
 			return

@@ -35,6 +35,7 @@ const (
 	Disk        = "disk"
 	Clock       = "clock"
 	Startup     = "startup"
+	Readings    = "readings"
 )
 
 // Report is all checks, and the worst of them.
@@ -58,9 +59,18 @@ type Facts struct {
 
 	Until time.Time // credentials are valid; zero: there are none to check
 
-	Disk    *DiskFacts
-	Clock   *ClockFacts
-	Startup *StartupFacts
+	Disk     *DiskFacts
+	Clock    *ClockFacts
+	Startup  *StartupFacts
+	Readings *ReadingsFacts
+}
+
+// ReadingsFacts are about the store of what is collected.
+type ReadingsFacts struct {
+	Fault    string // why nothing can be written; "" if it can
+	Dropped  int64  // points that the cloud never had, since the start
+	SetAside int    // files that did not check out, since the start
+	Unsent   int    // points that the cloud doesn't have yet
 }
 
 // DiskFacts are about the file system of the node's data.
@@ -94,7 +104,7 @@ const (
 // Assess makes a Report.
 func Assess(f Facts) Report {
 	r := Report{Level: OK, Checks: []Check{f.images(), f.policies(), f.store()}}
-	for _, more := range []func() (Check, bool){f.credentials, f.disk, f.clock, f.startup} {
+	for _, more := range []func() (Check, bool){f.credentials, f.disk, f.clock, f.startup, f.readings} {
 		if c, ok := more(); ok {
 			r.Checks = append(r.Checks, c)
 		}
@@ -137,6 +147,22 @@ func (f Facts) store() Check {
 		return Check{Store, Warn, count(f.SetAside, "record", "records") + " did not check out and came again from the cloud: the disk may be failing"}
 	default:
 		return Check{Store, OK, "every record checks out and can be written"}
+	}
+}
+
+func (f Facts) readings() (Check, bool) {
+	r := f.Readings
+	switch {
+	case r == nil:
+		return Check{}, false
+	case r.Fault != "":
+		return Check{Readings, Bad, "what is collected cannot be written and is held in memory: " + r.Fault}, true
+	case r.Dropped > 0:
+		return Check{Readings, Bad, fmt.Sprintf("%d points were dropped before the cloud had them, for want of room: give the store more with --readings-bytes, or collect less", r.Dropped)}, true
+	case r.SetAside > 0:
+		return Check{Readings, Warn, count(r.SetAside, "file", "files") + " of readings did not check out: the disk may be failing"}, true
+	default:
+		return Check{Readings, OK, fmt.Sprintf("they are kept on disk; the cloud lacks %d", r.Unsent)}, true
 	}
 }
 

@@ -27,7 +27,6 @@ func (s *Store) load() error {
 		}
 	}
 	s.clearBad()
-	s.bound()
 	return nil
 }
 

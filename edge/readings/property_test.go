@@ -133,7 +133,7 @@ func (m *machine) tell(p *Parcel) {
 	for _, r := range b.Rows {
 		for i, v := range r.Values {
 			c := cell{b.Policy, r.Meter, b.Items[i], int(r.At.Sub(noon) / (15 * time.Minute))}
-			if v.State != reading.Absent && !m.must[c] {
+			if v.State != reading.Absent && (!m.must[c] || m.store.Status().Fault != nil) {
 				m.held[c] = true // after a power cut it may come again, and be another
 			}
 			if had := m.cloud[c]; v.State != reading.Absent && had.State != reading.Good {

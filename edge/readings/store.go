@@ -46,7 +46,7 @@ type Config struct {
 	Dir   string
 	FS    state.FS // default: Dir
 	Bytes int      // bound of what is kept; default DefaultBytes
-	Terms func(policy string) Terms
+	Terms func(policy string) Terms // not called by Open
 	Now   func() time.Time // default time.Now
 	Log   *slog.Logger
 }

@@ -274,3 +274,6 @@ func (s *Store) Return(p *Parcel) {
 		delete(s.away, t.ref)
 	}
 }
+
+// Frames is how many frames it is made of, each of which can be told alone.
+func (p *Parcel) Frames() int { return len(p.refs) }

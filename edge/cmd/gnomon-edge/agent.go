@@ -50,6 +50,7 @@ type agent struct {
 	workloads  *executor.Executor
 	probes     *probe.Prober
 	policies   *collect.Engine
+	readings   *nodeReadings
 	health     *health.Monitor
 	upgrade    *upgrade.Upgrade
 	bus        *nodeBus // nil: it has none
@@ -96,7 +97,10 @@ func (a *agent) assemble() error {
 	if a.workloads, err = executor.New(executor.Config{Data: cfg.Data, Shim: cfg.Shim, Cgroup: cfg.Cgroup, Bridge: cfg.Bridge, SubIDs: cfg.SubIDs, Log: a.log}); err != nil {
 		return err
 	}
-	if a.link, err = link.New(link.Config{Node: cfg.Node, Store: a.state, Dial: a.dial, Now: a.now, Log: a.log}); err != nil {
+	if a.readings, err = a.collect(); err != nil {
+		return err
+	}
+	if a.link, err = link.New(link.Config{Node: cfg.Node, Store: a.state, Dial: a.dial, Traffic: a.readings.sender, Now: a.now, Log: a.log}); err != nil {
 		return err
 	}
 	if a.overrides, err = override.New(override.Config{
@@ -105,7 +109,6 @@ func (a *agent) assemble() error {
 		return err
 	}
 	a.probes = probe.New(probe.Config{Exec: a.workloads.Exec, Log: a.log})
-	a.policies = collect.New(collect.Config{Drivers: drivers(cfg, a.log), Now: a.now, Log: a.log})
 	if a.health, err = a.watch(); err != nil {
 		return err
 	}
@@ -120,7 +123,7 @@ func (a *agent) assemble() error {
 	a.loop = loop.New(loop.Config{
 		Devices: served,
 		Node:    a.node, Shadows: a.overrides, Workloads: a.workloads, Components: a.components,
-		Probes: a.probes, Policies: a.policies, Memory: a.state, Upgrade: a.upgrade, Disk: a.state.Health, Health: a.health, Room: a.room, Now: a.now, Log: a.log,
+		Probes: a.probes, Policies: a.policies, Memory: a.state, Upgrade: a.upgrade, Disk: a.state.Health, Health: reporting{a.health, a.readings}, Room: a.room, Now: a.now, Log: a.log,
 	})
 	return nil
 }
@@ -167,6 +170,7 @@ func (a *agent) run(ctx context.Context) error {
 	g.Go(func() error { return a.workloads.Run(gctx) })
 	g.Go(func() error { return a.probes.Run(gctx) })
 	g.Go(func() error { return a.policies.Run(gctx) })
+	g.Go(func() error { return a.readings.Run(gctx) })
 	g.Go(func() error { return a.link.Run(gctx) })
 	g.Go(func() error { return a.overrides.Run(gctx) })
 	g.Go(func() error { return a.components.Run(gctx) })
@@ -176,7 +180,7 @@ func (a *agent) run(ctx context.Context) error {
 	if a.bus != nil {
 		g.Go(func() error { return a.bus.Run(gctx) })
 	}
-	err := g.Wait()
+	err := errors.Join(g.Wait(), a.readings.store.Close())
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) || errors.Is(err, upgrade.ErrHandOver) {
 		err = nil
 	}
@@ -188,7 +192,7 @@ func (a *agent) run(ctx context.Context) error {
 func (a *agent) local() *local.Server {
 	return local.New(local.Config{
 		Status: a.status, Overrides: a.overrides, Wanted: a.overrides, Loop: a.loop, Usage: a.health, Meters: a.policies,
-		LogPath: a.workloads.LogPath, Shim: a.cfg.Shim, Log: a.log,
+		Readings: a.readings, Reader: a.readings.reader, LogPath: a.workloads.LogPath, Shim: a.cfg.Shim, Log: a.log,
 		Instance: func(app string) (instance.Dir, error) {
 			dir, _, err := local.Find(a.cfg.Data, app)
 			return dir, err

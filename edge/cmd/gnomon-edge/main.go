@@ -103,7 +103,7 @@ func rootCommand() *cobra.Command {
 	root.AddCommand(runCommand(), statusCommand(), decodeCommand(), scanCommand(), versionCommand(),
 		listCommand(), getCommand(), explainCommand(), planCommand(), topCommand(), logsCommand(), execCommand(),
 		startCommand(), stopCommand(), restartCommand(), installCommand(), updateCommand(), uninstallCommand(),
-		setCommand(), overrideCommand(), writeCommand())
+		setCommand(), overrideCommand(), writeCommand(), readingsCommand(), readCommand())
 	checkArguments(root)
 	return root
 }

@@ -29,6 +29,7 @@ func (a *agent) ready(w loop.Wanted, node usage.Node) readiness.Report {
 	if f.SetAside = store.SetAside; store.Fault != nil {
 		f.StoreFault = store.Fault.Code
 	}
+	f.Readings = a.readingsFacts()
 	if len(node.FileSystems) > 0 {
 		d := node.FileSystems[0]
 		rules := keeper{a}.Rules(float64(d.Size))

@@ -19,9 +19,11 @@ import (
 	"gnomon/edge/collect/credentials"
 	"gnomon/edge/failpoint"
 	"gnomon/edge/override"
+	"gnomon/edge/readings"
 	"gnomon/edge/upgrade/slot"
 	"gnomon/edge/workload"
 	"gnomon/edge/workload/cgroup"
+	"gnomon/schema"
 	"gnomon/shadow/wire"
 )
 
@@ -43,11 +45,14 @@ type config struct {
 	LogFormat   string
 	LogLevel    string
 
+	ReadingsBytes int // bound of the readings that are kept
+	ReadingsRate  int // bytes a second that readings may take of the link; 0: all
+
 	OverrideLimit time.Duration // the longest lease of a change made on the node; 0: none is taken
 }
 
 func runCommand() *cobra.Command {
-	cfg := config{Bridge: workload.DefaultBridge(), SubIDs: workload.DefaultSubIDs(), Data: "/var/lib/gnomon", Shim: besides("gnomon-shim"), LogFormat: "text", LogLevel: "info", OverrideLimit: override.DefaultLimit, Credentials: credentials.DefaultDir}
+	cfg := config{Bridge: workload.DefaultBridge(), SubIDs: workload.DefaultSubIDs(), Data: "/var/lib/gnomon", Shim: besides("gnomon-shim"), LogFormat: "text", LogLevel: "info", OverrideLimit: override.DefaultLimit, ReadingsBytes: readings.DefaultBytes, Credentials: credentials.DefaultDir}
 	var file string
 	c := &cobra.Command{
 		Use:   "run",
@@ -101,6 +106,8 @@ or in the file of --config (log-level: debug).`,
 	f.Var(&subids{&cfg.SubIDs}, "subids", "users and groups of the node, as START:COUNT, that containers with run.userNamespace auto have theirs from, 65536 each")
 	f.StringVar(&cfg.Bus, "bus", cfg.Bus, "address of loopback on which devices and applications of the node find MQTT and their shadows, as 127.0.0.1:1883; also at the bridge of containers (default none)")
 	f.StringVar(&cfg.Credentials, "credentials", cfg.Credentials, "directory of the files that collection policies name as credentials of SNMP agents and MQTT brokers")
+	f.IntVar(&cfg.ReadingsBytes, "readings-bytes", cfg.ReadingsBytes, "bytes of readings kept on disk; over that the oldest go, first of those that the cloud has")
+	f.IntVar(&cfg.ReadingsRate, "readings-rate", cfg.ReadingsRate, "bytes a second of the link that readings may take, on average, unless node.readings.bytesPerSecond says otherwise; 0 = as many as there are")
 	f.StringVar(&cfg.LogFormat, "log-format", cfg.LogFormat, "text or json")
 	f.StringVar(&cfg.LogLevel, "log-level", cfg.LogLevel, "debug, info, warn or error")
 	f.StringVar(&file, "config", "", "YAML file with the same names")
@@ -174,6 +181,12 @@ func (c *config) complete() error {
 	}
 	if c.OverrideLimit < 0 {
 		return fmt.Errorf("--override-limit %s: must not be negative", c.OverrideLimit)
+	}
+	if c.ReadingsBytes < leastReadings {
+		return fmt.Errorf("--readings-bytes %d: must be %d or more", c.ReadingsBytes, leastReadings)
+	}
+	if c.ReadingsRate != 0 && (c.ReadingsRate < schema.MinReadingsRate || c.ReadingsRate > schema.MaxReadingsRate) {
+		return fmt.Errorf("--readings-rate %d: must be 0, or %d to %d", c.ReadingsRate, schema.MinReadingsRate, schema.MaxReadingsRate)
 	}
 	if c.Bus != "" {
 		if err := bus.Loopback(c.Bus); err != nil {

@@ -19,7 +19,7 @@ import (
 func (a *agent) status() local.Status {
 	return local.Status{
 		Node: a.cfg.Node, Agent: version, PID: os.Getpid(), BootEpoch: a.node.BootEpoch, StartedAt: a.node.StartedAt,
-		Cloud: a.cfg.Cloud, Components: a.cfg.Components, Link: a.link.Status(), Upgrade: a.upgrade.Status(), Bus: a.bus.status(), Status: a.loop.Status(),
+		Cloud: a.cfg.Cloud, Components: a.cfg.Components, Link: a.link.Status(), Upgrade: a.upgrade.Status(), Bus: a.bus.status(), Readings: a.readings.store.Status(), Upward: a.readings.sender.Status(), Status: a.loop.Status(),
 		Usage: a.health.Usage(), Alarms: a.health.Alarms(), Readiness: a.health.Readiness(), Overrides: a.overrides.All(),
 	}
 }
@@ -88,6 +88,7 @@ func printAgent(w io.Writer, s *local.Status) {
 	fmt.Fprintf(w, "agent %s, pid %d, started %s, %d reports not yet taken by the cloud\n",
 		s.Agent, s.PID, s.StartedAt.UTC().Format(time.RFC3339), len(s.Link.Pending))
 	printBus(w, s.Bus)
+	printKept(w, s)
 	if u := s.Upgrade; u.Phase != "" {
 		fmt.Fprintf(w, "upgrade from %s to %s: %s%s\n", u.From, u.To, u.Phase, u.Why())
 	}
