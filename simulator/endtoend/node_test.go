@@ -43,6 +43,10 @@ type status struct {
 		Pending   []string         `json:"pending"`
 		Counters  map[string]int64 `json:"counters"`
 	} `json:"link"`
+	Readings struct {
+		Points int `json:"points"`
+		Unsent int `json:"unsent"`
+	} `json:"readings"`
 	Applications []struct {
 		Name            string                 `json:"name"`
 		Phase           string                 `json:"phase"`
