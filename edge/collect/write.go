@@ -163,7 +163,7 @@ func (w *written) reserve(key string, limits *schema.Write, now time.Time) error
 	counted := slices.DeleteFunc(slices.Clone(recent), func(t time.Time) bool { return now.Sub(t) >= span })
 	if len(counted) >= limits.Times {
 		wait := counted[len(counted)-limits.Times].Add(span).Sub(now)
-		return fmt.Errorf("%w: %d in %v are allowed; again in %v", ErrTooOften, limits.Times, span, wait.Round(time.Second)+time.Second)
+		return fmt.Errorf("%w: %d in %v are allowed; again in %v", ErrTooOften, limits.Times, span, (wait + time.Second - 1).Truncate(time.Second))
 	}
 	if len(w.last) >= maxWritten {
 		for k, times := range w.last {

@@ -107,7 +107,7 @@ func TestWrite_Rate(t *testing.T) {
 		}
 		p.err = nil
 		time.Sleep(10 * time.Second)
-		if err := write("m"); !errors.Is(err, ErrTooOften) || !strings.Contains(err.Error(), "2 in 1m0s are allowed; again in 31s") {
+		if err := write("m"); !errors.Is(err, ErrTooOften) || !strings.Contains(err.Error(), "2 in 1m0s are allowed; again in 30s") {
 			t.Error(err)
 		}
 		changed, err := schema.ParsePolicy([]byte(strings.Replace(writable, `"max":100`, `"max":50`, 1)))
