@@ -230,6 +230,7 @@ func (s *Source) validate(c *check) {
 		s.validateDLT698(c)
 		return
 	case SNMP, MQTT:
+		c.need(s.Pause == 0, "source.pause", "is not for snmp and mqtt: nobody shares a line", s.Pause)
 		c.need(s.MaxHole == nil, "source.maxHole", "is for Modbus", nil)
 		c.need(s.Preamble == nil, "source.preamble", "is for DL/T 645 and 698.45", nil)
 		return

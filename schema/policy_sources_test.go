@@ -84,6 +84,8 @@ func TestParsePolicy_SourcesRefuse(t *testing.T) {
 		{"OID with a point before", snmp(``, ups, `"oid":".1.3.6"`), "items[0].oid", "numbers with points"},
 		{"OID of no tree", snmp(``, ups, `"oid":"1.40.1"`), "items[0].oid", "numbers with points"},
 		{"register for SNMP", snmp(``, ups, up+`,"function":3`), "items[0]", "for Modbus"},
+		{"pause for SNMP", snmp(`,"pause":"1s"`, ups, up), "source.pause", "nobody shares a line"},
+		{"pause for MQTT", mqtt(`,"pause":"1s"`, ``, `"topic":"a"`), "source.pause", "nobody shares a line"},
 		{"hole for SNMP", snmp(`,"maxHole":1`, ups, up), "source.maxHole", "for Modbus"},
 		{"OID for Modbus", tcp(``, ``, up), "items[0].oid", "for SNMP"},
 		{"topic for Modbus", tcp(``, ``, `"topic":"a"`), "items[0]", "for MQTT"},

@@ -48,8 +48,11 @@ func percent(share float64) int { return int(share*100 + 0.999) }
 
 // sourceOf is a policy's source as the policies on its port have it together: they
 // share one window of meters that are read at once, and none may open it further
-// than another wants it.
+// than another wants it. SNMP agents have no port in common.
 func (e *Engine) sourceOf(s schema.Source) schema.Source {
+	if s.Kind.Protocol() == schema.SNMP {
+		return s
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, r := range e.policies {
