@@ -33,7 +33,10 @@ func backupCommand(o *options) *cobra.Command {
 		Short: "Write every shadow of a running server to standard output as JSON lines",
 		Long: `Write every shadow of a running server to standard output as JSON lines. Each is
 as it was at one moment, though not all at the same. gnomon store import reads
-them back. The exit status is 0 only if the last line has arrived.`,
+them back. The exit status is 0 only if the last line has arrived.
+
+Collected readings are not among them: gnomon readings export --format ndjson writes
+those, and gnomon store import-readings reads them back.`,
 		Example: "  gnomon backup > backup.ndjson\n  gnomon store import --data ./restored < backup.ndjson",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -55,7 +55,7 @@ func storeCommand() *cobra.Command {
 		}
 		return nil
 	}
-	c.AddCommand(exportCommand(cfg), importCommand(cfg), checkCommand(cfg))
+	c.AddCommand(exportCommand(cfg), importCommand(cfg), checkCommand(cfg), importReadingsCommand(cfg))
 	for _, sub := range c.Commands() {
 		wrapUsage(sub)
 	}
@@ -120,15 +120,20 @@ func checkCommand(cfg *cloudConfig) *cobra.Command {
 	var repair string
 	c := &cobra.Command{
 		Use: "check", Short: "Read every record and name the damaged ones", Args: cobra.NoArgs,
-		Long: `Read every record and name the damaged ones. The exit status is 1 if there are any.
+		Long: `Read every record, and every collected reading, and name the damaged ones. The exit
+status is 1 if there are any.
 
 With --repair DIR each damaged record is put into a file there and a deleted
 shadow in its place, so that it can be made again; what it held is lost to the
 server, but a node that still runs it reports it.`,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return cfg.use(c.Context(), func(ctx context.Context, s store.Store) error {
+			err := cfg.use(c.Context(), func(ctx context.Context, s store.Store) error {
 				return check(ctx, s, repair, c.OutOrStdout())
 			})
+			if usage := (*usageError)(nil); errors.As(err, &usage) {
+				return err
+			}
+			return errors.Join(err, cfg.checkReadings(c.Context(), c.ErrOrStderr()))
 		},
 	}
 	c.Flags().StringVar(&repair, "repair", "", "directory to put damaged records into")
