@@ -130,24 +130,26 @@ func (m *completeness) csv(w io.Writer) error {
 	return writeCSV(w, []string{"node", "policy", "day", "meter", "expected", "stored", "backfill", "cells"}, lines)
 }
 
-// picture draws the matrix within some width.
+// picture draws the part of the matrix in which something was to be read, within
+// some width.
 func (m *completeness) picture(w io.Writer, width int) error {
 	name := len("METER")
 	for _, r := range m.Meters {
 		name = max(name, len(r.Meter))
 	}
-	const rest = len("  100.0%  ") + 2
-	per := max(1, (m.Columns+max(8, width-name-rest)-1)/max(8, width-name-rest)) // slots in a character
+	first, last := m.extent()
+	room := max(8, width-name-len("  100.0%  ")-2)
+	per := max(1, (last-first+room-1)/room) // slots in a character
 	var out strings.Builder
 	fmt.Fprintf(&out, "%s of %s on %s (UTC%s), %s to a character\n", m.Policy, m.Node, m.Day, m.Zone, m.perCharacter(per))
 	if m.Vague {
 		out.WriteString("the history of the policy doesn't go back to this day: what is expected is taken from the oldest version that is known\n")
 	}
 	if len(m.Meters) > 0 {
-		fmt.Fprintf(&out, "%-*s          %s\n", name, "METER", ruler(m.Columns, per))
+		fmt.Fprintf(&out, "%-*s          %s\n", name, "METER", m.ruler(first, last, per))
 	}
 	for _, r := range m.Meters {
-		fmt.Fprintf(&out, "%-*s  %6s  %s\n", name, r.Meter, percentOf(r.Stored, r.Expected), grouped(r.Cells, per))
+		fmt.Fprintf(&out, "%-*s  %6s  %s\n", name, r.Meter, percentOf(r.Stored, r.Expected), grouped(r.Cells[first:last], per))
 	}
 	if more := m.KPIs.Meters - len(m.Meters); more > 0 {
 		fmt.Fprintf(&out, "… and %d more meters that are no worse (--limit)\n", more)
@@ -158,6 +160,18 @@ func (m *completeness) picture(w io.Writer, width int) error {
 	m.KPIs.print(&out)
 	_, err := io.WriteString(w, out.String())
 	return err
+}
+
+// extent is where the columns begin and end in which something was to be read.
+func (m *completeness) extent() (first, last int) {
+	first = m.Columns
+	for _, r := range m.Meters {
+		if at := len(r.Cells) - len(strings.TrimLeft(r.Cells, " ")); at < len(r.Cells) {
+			first = min(first, at)
+		}
+		last = max(last, len(strings.TrimRight(r.Cells, " ")))
+	}
+	return min(first, last), last
 }
 
 func (m *completeness) perCharacter(per int) string {
@@ -175,17 +189,21 @@ func (m *completeness) perCharacter(per int) string {
 	return text
 }
 
-// ruler names the hours above the cells.
-func ruler(columns, per int) string {
-	cells := (columns + per - 1) / per
-	line := []byte(strings.Repeat(" ", cells))
-	for hour := range 24 {
-		at := hour * cells / 24
-		if hour%3 == 0 && at+2 <= cells {
-			copy(line[at:], fmt.Sprintf("%02d", hour))
-		}
+// ruler says above the cells when they are.
+func (m *completeness) ruler(first, last, per int) string {
+	column, err := time.ParseDuration(m.Column)
+	if err != nil {
+		return ""
 	}
-	return strings.TrimRight(string(line), " ")
+	var line strings.Builder
+	for at := first; at < last; {
+		clock := time.Time{}.Add(time.Duration(at) * column).Format("15:04")
+		gap := 12 - len(clock)
+		line.WriteString(clock)
+		line.WriteString(strings.Repeat(" ", gap))
+		at += 12 * per
+	}
+	return strings.TrimRight(line.String(), " ")
 }
 
 // worst orders cells from the worst to the best.
