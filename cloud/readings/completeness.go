@@ -60,7 +60,8 @@ type Meter struct {
 
 type column struct{ expected, stored, backfill, missing int32 }
 
-// Completeness works out the matrix of a policy on a day, written 2006-01-02.
+// Completeness works out the matrix of a policy on a day, written 2006-01-02; "" is
+// today, by the clock of the policy's zone.
 func (s *Service) Completeness(ctx context.Context, p identity.Principal, of Policy, day string) (*Completeness, error) {
 	c, _, err := s.completeness(ctx, p, of, day, true)
 	return c, err
@@ -69,6 +70,17 @@ func (s *Service) Completeness(ctx context.Context, p identity.Principal, of Pol
 func (s *Service) completeness(ctx context.Context, p identity.Principal, of Policy, day string, matrix bool) (*Completeness, *tally, error) {
 	if s.cfg.Store == nil {
 		return nil, nil, ErrNoStore
+	}
+	if day == "" {
+		now := s.cfg.Now()
+		spans, _, err := s.inForce(ctx, p, of, now.Add(-time.Nanosecond), now)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, sp := range spans {
+			now = now.Add(sp.policy.Offset())
+		}
+		day = now.UTC().Format(dayForm)
 	}
 	date, err := time.Parse(dayForm, day)
 	if err != nil {

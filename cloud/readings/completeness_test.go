@@ -66,6 +66,11 @@ func TestCompleteness(t *testing.T) {
 	// What is of no slot, of no meter or of no item of the policy counts for nothing.
 	b.tell("n1", "curve", []string{"V"}, row("m4", day.Add(time.Minute), reading.Cycle, 0, good(1)), row("m9", day, reading.Cycle, 0, good(1)))
 	b.tell("n1", "curve", []string{"X"}, row("m4", day, reading.Cycle, 0, good(1)))
+	b.now = day.Add(23 * time.Hour)
+	if today := b.completeness(""); today.Day != "2026-03-29" {
+		t.Errorf("today is %s", today.Day)
+	}
+	b.now = day.Add(36 * time.Hour)
 	c := b.completeness("2026-03-29")
 	want := map[string]string{
 		"m1": strings.Repeat("#", 96), "m3": strings.Repeat("#", 96), "m4": strings.Repeat(".", 96),
@@ -175,6 +180,9 @@ func TestCompleteness_Expected(t *testing.T) {
 			}
 			if !c.now.IsZero() {
 				b.now = c.now
+			}
+			if today := b.completeness("").Day; name == "by the clock of its zone" && today != "2026-03-30" {
+				t.Errorf("today is %s", today)
 			}
 			got := b.completeness("2026-03-29")
 			if len(got.Meters) != len(c.want) || got.Vague != c.vague {

@@ -95,7 +95,7 @@ type CompletenessInput struct {
 
 // DayInput names a day.
 type DayInput struct {
-	Day string `query:"day" doc:"by the clock of the policy's zone, such as 2026-11-21; default today, by UTC" pattern:"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"`
+	Day string `query:"day" doc:"by the clock of the policy's zone, such as 2026-11-21; default today, by that clock" pattern:"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"`
 }
 
 // KPIsInput asks how well collection went.
@@ -249,18 +249,11 @@ func readingOf(of readings.Policy, r *readings.Row) Reading {
 	return out
 }
 
-func (d *DayInput) day() string {
-	if d.Day == "" {
-		return time.Now().UTC().Format(time.DateOnly)
-	}
-	return d.Day
-}
-
 func (s *Server) completeness(ctx context.Context, in *CompletenessInput) (*completenessOutput, error) {
 	if s.cfg.Readings == nil {
 		return nil, errNoReadings
 	}
-	c, err := s.cfg.Readings.Completeness(ctx, s.principal(ctx), readings.Policy{Node: in.Node, Name: in.Policy}, in.day())
+	c, err := s.cfg.Readings.Completeness(ctx, s.principal(ctx), readings.Policy{Node: in.Node, Name: in.Policy}, in.Day)
 	if err != nil {
 		return nil, readingsProblem(err)
 	}
@@ -273,7 +266,7 @@ func (s *Server) kpis(ctx context.Context, in *KPIsInput) (*kpisOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	k, err := s.cfg.Readings.KPIs(ctx, s.principal(ctx), of, in.day())
+	k, err := s.cfg.Readings.KPIs(ctx, s.principal(ctx), of, in.Day)
 	if err != nil {
 		return nil, readingsProblem(err)
 	}

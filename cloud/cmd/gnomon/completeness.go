@@ -107,7 +107,7 @@ hour later. -o csv prints a line for each meter.`,
 	}
 	f := c.Flags()
 	f.StringVar(&node, "node", "", "the node")
-	f.StringVar(&day, "day", "", "such as 2026-11-21, by the clock of the policy's zone (default today, by UTC)")
+	f.StringVar(&day, "day", "", "such as 2026-11-21, by the clock of the policy's zone (default today, by that clock)")
 	f.IntVar(&limit, "limit", 30, "meters to show, the worst first")
 	f.IntVar(&width, "width", 0, "characters in a line (default that of the terminal, 132 without one)")
 	return c
@@ -294,7 +294,7 @@ selector selects, or of all policies; each by the day of its own zone.`,
 	f.StringVar(&of.node, "node", "", "only of this node")
 	f.StringVar(&of.policy, "policy", "", "only of policies with this name")
 	f.StringVarP(&of.selector, "selector", "l", "", "only of policies that are selected, such as site=s-7,zone=east")
-	f.StringVar(&day, "day", "", "such as 2026-11-21 (default today, by UTC)")
+	f.StringVar(&day, "day", "", "such as 2026-11-21 (default today)")
 	return c
 }
 
