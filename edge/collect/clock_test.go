@@ -146,3 +146,29 @@ func TestClock_JumpIsNoticedSoon(t *testing.T) {
 		}
 	})
 }
+
+// A clock that is corrected by seconds doesn't have a slot read twice, nor lost.
+func TestClock_SmallCorrections(t *testing.T) {
+	for _, back := range []time.Duration{time.Millisecond, time.Second, 20 * time.Second, 59 * time.Second} {
+		withEngine(t, func(b *bench) {
+			b.apply("p", 1, policy(15*time.Minute, "m"))
+			b.pass(15*time.Minute + time.Millisecond)
+			b.jump(-back)
+			b.pass(15 * time.Minute)
+			b.jump(back)
+			b.pass(15 * time.Minute)
+			var slots []time.Time
+			for _, p := range b.driver.of("m") {
+				slots = append(slots, p.at.Truncate(15*time.Minute))
+			}
+			if len(slots) < 2 || len(slots) > 3 {
+				t.Errorf("back by %v: read at %v", back, slots)
+			}
+			for i := 1; i < len(slots); i++ {
+				if slots[i].Sub(slots[i-1]) != 15*time.Minute {
+					t.Errorf("back by %v: read at %v", back, slots)
+				}
+			}
+		})
+	}
+}

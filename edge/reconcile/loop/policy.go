@@ -53,7 +53,7 @@ func (l *Loop) applyPolicies(desired []state.Desired, complete bool) {
 			l.applyCrowded(desired)
 		}
 	}()
-	for _, d := range desired {
+	for _, d := range l.inForceFirst(desired) {
 		kind, name := schema.KindOf(d.Name)
 		if kind != schema.KindPolicy {
 			continue
@@ -84,6 +84,21 @@ func (l *Loop) applyPolicies(desired []state.Desired, complete bool) {
 			changed = true
 		}
 	}
+}
+
+// inForceFirst puts those first that were in force before the agent started, so that
+// of several that a port has no room for the same ones are.
+func (l *Loop) inForceFirst(desired []state.Desired) []state.Desired {
+	rank := func(d state.Desired) int {
+		_, name := schema.KindOf(d.Name)
+		if p := l.policies[name]; p != nil && p.applied.Desired != nil {
+			return 0
+		}
+		return 1
+	}
+	sorted := slices.Clone(desired)
+	slices.SortStableFunc(sorted, func(a, b state.Desired) int { return rank(a) - rank(b) })
+	return sorted
 }
 
 // applyCrowded tries policies again that others on their port left no room for,

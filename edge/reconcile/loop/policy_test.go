@@ -165,21 +165,26 @@ func TestPolicy_NoRoomBesideAnother(t *testing.T) {
 		w := newWorld(t)
 		w.meter.set(5, nil)
 		w.boot()
-		defer w.shutdown()
 		busy := func(period string) string {
 			return `{"source":{"kind":"modbus-tcp","address":"127.0.0.1:1","pause":"700ms"},"meters":[{"id":"m"}],"items":[{"name":"V","address":0}],"period":"` + period + `"}`
 		}
 		w.want("collect:first", 1, busy("1s"))
-		w.want("collect:second", 1, busy("1s"))
+		w.want("collect:another", 1, busy("1s"))
 		time.Sleep(2 * time.Second)
 		w.says("collect:first", map[string]string{"phase": `"collecting"`, "error.code": ""})
-		w.says("collect:second", map[string]string{
+		w.says("collect:another", map[string]string{
 			"phase": `"failed"`, "error.code": `"no-room"`,
-			"error.message": `"policy second: no room on the port 127.0.0.1:1: second with 700ms of every 1s (70 %) and first with 700ms of every 1s (70 %) are 140 % of the time, at most 100 %: lengthen a period, or read less"`,
+			"error.message": `"policy another: no room on the port 127.0.0.1:1: another with 700ms of every 1s (70 %) and first with 700ms of every 1s (70 %) are 140 % of the time, at most 100 %: lengthen a period, or read less"`,
 		})
+		w.shutdown()
+		w.boot()
+		defer w.shutdown()
+		time.Sleep(2 * time.Second)
+		w.says("collect:first", map[string]string{"phase": `"collecting"`, "error.code": ""})
+		w.says("collect:another", map[string]string{"error.code": `"no-room"`})
 		w.want("collect:first", 2, busy("3s"))
 		time.Sleep(2 * time.Second)
-		w.says("collect:second", map[string]string{"phase": `"collecting"`, "error.code": "", "observedVersion": "1"})
+		w.says("collect:another", map[string]string{"phase": `"collecting"`, "error.code": "", "observedVersion": "1"})
 	})
 }
 
