@@ -10,6 +10,7 @@ import (
 type Pace struct {
 	Reply time.Duration // from the end of a request to the beginning of its answer; through a CCO, there and back
 	Frame time.Duration // of q376: what every meter frame in a request adds
+	Again time.Duration // what requests that get lost and are repeated add to each, on average
 }
 
 // Fastest returns the best that is known of real meters of a kind of source: what
@@ -82,7 +83,7 @@ func (p *Policy) BusTime(pace Pace) BusTime {
 		all.add(l)
 		// A meter takes the lane that is free first, and waits for its own frames.
 		first := slices.Index(lanes, slices.Min(lanes))
-		lanes[first] += time.Duration(l.requests)*(pace.Reply+s.Pause.D()) + time.Duration(l.frames)*pace.Frame + s.airtime(l.down+l.up)
+		lanes[first] += time.Duration(l.requests)*(pace.Reply+pace.Again+s.Pause.D()) + time.Duration(l.frames)*pace.Frame + s.airtime(l.down+l.up)
 	}
 	out := BusTime{Requests: all.requests, Dead: time.Duration(s.Tries) * s.Timeout.D()}
 	out.Slot = slices.Max(lanes)
