@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	"gnomon/edge/collect/medium"
@@ -19,6 +20,9 @@ type area struct {
 	policy  *schema.Policy
 	meters  map[string]*station.Meter // by their names in the policy
 	wire    transcript
+
+	mu   sync.Mutex
+	line net.Conn // the node's end of it, now
 }
 
 // items are voltage, current, power factor, power and energy, as meters of either
@@ -56,42 +60,79 @@ func meterID(m *station.Meter) string { return fmt.Sprint("m", m.Number) }
 
 // parse makes a policy for all meters of the area, with more said of its source.
 func (a *area) parse(every time.Duration, source string) (*schema.Policy, error) {
+	var meters []schema.Meter
+	for _, m := range a.station.Meters() {
+		meters = append(meters, schema.Meter{ID: meterID(m), Address: m.Digits(), Protocol: protocolOf(m)})
+	}
+	text, err := document(a.name, every, source, meters)
+	if err != nil {
+		return nil, err
+	}
+	return schema.ParsePolicy(text)
+}
+
+// document is a policy for the meters of an area: freezes, and what was missed is
+// filled in from what meters keep, soon and in the night.
+func document(name string, every time.Duration, source string, meters []schema.Meter) ([]byte, error) {
 	type meter struct {
 		ID       string          `json:"id"`
 		Address  string          `json:"address"`
 		Protocol schema.Protocol `json:"protocol"`
 	}
 	var list []meter
-	for _, m := range a.station.Meters() {
-		model, _ := schema.ModelNamed(m.Model())
-		list = append(list, meter{meterID(m), m.Digits(), model.Protocol})
+	for _, m := range meters {
+		list = append(list, meter{m.ID, m.Address, m.Protocol})
 	}
-	meters, err := json.Marshal(list)
+	text, err := json.Marshal(list)
 	if err != nil {
 		return nil, err
 	}
-	return schema.ParsePolicy(fmt.Appendf(nil, `{"period":%q,"source":{"kind":"q376","port":"/dev/cco-%s"%s},"items":%s,"meters":%s}`, every, a.name, source, items, meters))
+	return fmt.Appendf(nil, `{"period":%q,"collect":"freeze","delay":%q,"backfill":{"at":[%q,"00:30","01:00","02:00"],"days":1},
+		"source":{"kind":"q376","port":"/dev/cco-%s"%s},"items":%s,"meters":%s}`,
+		every, min(every/4, delay), "+"+min(every/2, soon).String(), name, source, items, text), nil
 }
+
+// After a slot, when it is read, and when what was missed is.
+const (
+	delay = time.Minute
+	soon  = 6 * time.Minute
+)
 
 // open is a line to the CCO.
 func (a *area) open() medium.Line {
 	ours, theirs := net.Pipe()
+	a.mu.Lock()
+	a.line = ours
+	a.mu.Unlock()
 	go a.station.Attach(theirs)
 	return medium.Over(&tapped{ours, &a.wire})
 }
 
-// What frames take within areas.
+// hangUp ends the line that is open.
+func (a *area) hangUp() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.line != nil {
+		_ = a.line.Close() // a pipe's end
+	}
+}
+
+// What frames take within areas, and when a CCO repeats one that was lost.
 const (
+	resend     = 6500 * time.Millisecond
 	hopDelay   = 60 * time.Millisecond
 	meterDelay = 250 * time.Millisecond
 )
 
 // predicted is what reading all meters of the area is said to take, at the pace
-// that they have on average.
-func (a *area) predicted() time.Duration {
+// that they have on average, without losses and with them.
+func (a *area) predicted(loss float64) (calm, lossy time.Duration) {
 	hops := 0
 	for _, m := range a.station.Meters() {
 		hops += m.Hops
 	}
-	return a.policy.BusTime(schema.Pace{Reply: 2 * hopDelay * time.Duration(hops) / time.Duration(len(a.meters)), Frame: meterDelay}).Slot
+	pace := schema.Pace{Reply: 2 * hopDelay * time.Duration(hops) / time.Duration(len(a.meters)), Frame: meterDelay}
+	calm = a.policy.BusTime(pace).Slot
+	pace.Again = time.Duration(loss * float64(resend))
+	return calm, a.policy.BusTime(pace).Slot
 }

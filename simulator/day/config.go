@@ -15,14 +15,17 @@ type Config struct {
 	Dead    float64       // share of the meters that are dead for a while; default 0.02
 	DeadFor time.Duration // default 2h
 	Baud    int           // of the lines to the CCOs; default 9600
+	Kills   int           // of the agent; default 20
+	Cut     time.Duration // of the link to the cloud, once; default 8h
 	Calm    bool          // no policy is changed
 }
 
 const (
-	period  = 15 * time.Minute // of policies
-	shorter = 5 * time.Minute  // what it becomes for one area
-	lead    = period / 2       // how long before the day the areas are there
-	shortly = 30 * time.Second // after the beginning of a slot
+	period   = 15 * time.Minute  // of policies
+	shorter  = 5 * time.Minute   // what it becomes for one area
+	lead     = period / 2        // how long before the day the areas are there
+	midCycle = 65 * time.Second  // after a slot: its cycle is under way
+	tail     = 150 * time.Minute // after the day, in which is filled in what is missing
 )
 
 // dawn is when the day begins.
@@ -37,6 +40,8 @@ func (c Config) withDefaults() Config {
 	set(&c.Dead, 0.02)
 	set(&c.DeadFor, 2*time.Hour)
 	set(&c.Baud, 9600)
+	set(&c.Kills, 20)
+	set(&c.Cut, 8*time.Hour)
 	return c
 }
 

@@ -3,10 +3,9 @@ package day
 import (
 	"fmt"
 	"math"
-	"slices"
-	"sync"
 	"time"
 
+	"gnomon/cloud/readings"
 	"gnomon/schema"
 	"gnomon/schema/reading"
 	"gnomon/simulator/station"
@@ -21,80 +20,70 @@ type point struct {
 
 // ledger is what is known of one policy's points, and whether it is true.
 type ledger struct {
-	area *area
+	area  *area
+	items map[schema.Protocol]map[string]schema.Item
 
-	mu      sync.Mutex
 	good    map[point]reading.Source
 	reasons map[point]string // why there was none, the last time
-	doubled int              // told twice as good
-	wrong   []string         // what was never so, the first few
-	false   int              // of them
+	rows    int
+	strange int      // rows of times that aren't slots
+	wrong   []string // what was never so, the first few
+	false   int      // of them
 }
 
 func newLedger(a *area) *ledger {
-	return &ledger{area: a, good: make(map[point]reading.Source), reasons: make(map[point]string)}
+	l := &ledger{area: a, items: make(map[schema.Protocol]map[string]schema.Item), good: make(map[point]reading.Source), reasons: make(map[point]string)}
+	for _, p := range []schema.Protocol{schema.DLT645, schema.DLT698} {
+		l.items[p] = make(map[string]schema.Item)
+		for _, it := range a.policy.ItemsOf(schema.Meter{Protocol: p}) {
+			l.items[p][it.Name] = it
+		}
+	}
+	return l
 }
 
 // mostWrong is how many wrong values are kept to be shown.
 const mostWrong = 5
 
-// take notes a row.
-func (l *ledger) take(names []string, r reading.Row) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// take notes a row of the cloud.
+func (l *ledger) take(r *readings.Row) {
 	for i, v := range r.Values {
-		p := point{r.Meter, r.At.Unix(), names[i]}
-		switch {
-		case v.State == reading.Missing:
+		p := point{r.Meter, r.At / 1000, r.Items[i]}
+		switch v.State {
+		case reading.Missing:
 			l.reasons[p] = v.Reason
-			continue
-		case v.State != reading.Good:
-			continue
-		}
-		if _, again := l.good[p]; again {
-			l.doubled++
-		}
-		l.good[p] = r.Source
-		if why := l.check(names[i], r, v.Number); why != "" {
-			if l.false++; len(l.wrong) < mostWrong {
-				l.wrong = append(l.wrong, why)
+		case reading.Good:
+			l.good[p] = v.Source
+			if why := l.check(r.Items[i], r, v); why != "" {
+				if l.false++; len(l.wrong) < mostWrong {
+					l.wrong = append(l.wrong, why)
+				}
 			}
 		}
 	}
+	if r.At%shorter.Milliseconds() != 0 {
+		l.strange++
+	}
+	l.rows++
 }
 
-// check tells what is wrong with a value; "" = it is what the meter had.
-func (l *ledger) check(item string, r reading.Row, n reading.Number) string {
+// check tells what is wrong with a value; "" = it is what the meter had then, by
+// its own clock.
+func (l *ledger) check(item string, r *readings.Row, v readings.Value) string {
 	m := l.area.meters[r.Meter]
 	if m == nil {
 		return "no such meter: " + r.Meter
 	}
-	i := slices.IndexFunc(l.area.policy.ItemsOf(schema.Meter{Protocol: protocolOf(m)}), func(it schema.Item) bool { return it.Name == item })
-	if i < 0 {
+	it, ok := l.items[protocolOf(m)][item]
+	if !ok {
 		return "no such item: " + item
 	}
-	it := l.area.policy.ItemsOf(schema.Meter{Protocol: protocolOf(m)})[i]
-	got := float64(n.Mantissa) * math.Pow10(int(n.Exponent))
-	from, to := r.At.Add(-m.Drift()), r.At.Add(-m.Drift()) // a freeze is of the meter's own time
-	if r.Source == reading.Cycle {
-		from, to = r.At, r.Arrived
+	at := time.UnixMilli(r.At).UTC()
+	want, ok := worth(m, it, at.Add(-m.Drift()))
+	if got := v.Number.Float64(); !ok || math.Abs(got-want) > 1e-6 {
+		return fmt.Sprintf("%s of %s at %v is %v and was %v", item, r.Meter, at, got, want)
 	}
-	for t := from; ; t = t.Add(time.Minute) { // values change by the minute
-		if want, ok := worth(m, it, earlier(t, to)); ok && math.Abs(got-want) < 1e-6 {
-			return ""
-		}
-		if !t.Before(to) {
-			break
-		}
-	}
-	return fmt.Sprintf("%s of %s at %v, arrived %v: %v is wrong", item, r.Meter, r.At, r.Arrived, got)
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
+	return ""
 }
 
 func protocolOf(m *station.Meter) schema.Protocol {
@@ -120,7 +109,7 @@ type tally struct {
 	InSlot   int            `json:"inSlot"`   // of the good, read in their slot
 	Filled   int            `json:"filled"`   // and later
 	Missing  map[string]int `json:"missing"`  // by reason
-	Doubled  int            `json:"doubled"`  // told more than once
+	Strange  int            `json:"strange"`  // rows of times that aren't slots
 	Wrong    int            `json:"wrong"`    // never so
 	Slots    int            `json:"slots"`    // wanted
 	Lost     int            `json:"lost"`     // of them without a single point
@@ -129,9 +118,7 @@ type tally struct {
 
 // count compares the ledger with every meter's items at some times.
 func (l *ledger) count(slots []time.Time) tally {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	t := tally{Missing: make(map[string]int), Doubled: l.doubled, Wrong: l.false, Examples: l.wrong, Slots: len(slots)}
+	t := tally{Missing: make(map[string]int), Strange: l.strange, Wrong: l.false, Examples: l.wrong, Slots: len(slots)}
 	for _, slot := range slots {
 		before := t.Good
 		for meter := range l.area.meters {

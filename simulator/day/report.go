@@ -1,6 +1,7 @@
 package day
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -18,7 +19,23 @@ type Report struct {
 	Areas    []Area
 	Switched *Switch // nil = no policy was changed
 	Refusals []Refusal
+	Killed   int           // how often the agent was
+	Cut      time.Duration // of the link
+	Link     Link
+	Told     int // points that the cloud has
+	Broken   int // of those that the node's store has kept, not there as they were
 }
+
+// Link is what went over the link to the cloud.
+type Link struct {
+	Bytes    int // both ways, with what MQTT and TCP add
+	Messages int
+	Lost     int
+	Doubled  int
+}
+
+// PerPoint are the bytes that a point took.
+func (r *Report) PerPoint() float64 { return float64(r.Link.Bytes) / float64(max(r.Told, 1)) }
 
 // Area is what became of one.
 type Area struct {
@@ -31,13 +48,14 @@ type Area struct {
 
 // Pace is what cycles were said to take, and took when all meters were there.
 type Pace struct {
-	Predicted time.Duration
+	Predicted time.Duration // at the pace of the meters
+	Lossy     time.Duration // and with what their losses cost
 	Median    time.Duration // of cycles in which no meter was missing
 	Longest   time.Duration // of all
 }
 
-// Off is how far the prediction is from what was measured.
-func (p Pace) Off() float64 { return float64(p.Predicted)/float64(max(p.Median, 1)) - 1 }
+// off is how far a prediction is from what was measured.
+func (p Pace) off(said time.Duration) float64 { return float64(said)/float64(max(p.Median, 1)) - 1 }
 
 // Switch is what the change of a policy led to.
 type Switch struct {
@@ -45,29 +63,38 @@ type Switch struct {
 	First   time.Time // the first slot of the new policy that was read
 }
 
-// judge fills in what can be said at the end of the day.
-func (w *world) judge(r *Report) {
+// Judge tells of a day by what the cloud has of it. It has to be called outside the
+// bubble.
+func (d *Day) Judge(ctx context.Context) (*Report, error) {
+	r := &Report{Config: d.cfg, Refusals: d.refused, Killed: d.killed, Cut: d.cut.to.Sub(d.cut.from)}
 	for _, name := range []string{looked, altered, beside} {
-		a := w.areas[name]
+		a := d.areas[name]
+		l := newLedger(a)
+		if err := d.cloud.rows(ctx, name, l.take); err != nil {
+			return nil, fmt.Errorf("area %s: %w", name, err)
+		}
 		r.Areas = append(r.Areas, Area{
-			Name: name, Points: w.ledgers[name].count(w.slots(name)), Pace: paceOf(a.predicted(), w.cycles[name]),
-			Cycles: w.cycles[name], Said: a.wire.String(),
+			Name: name, Points: l.count(d.slots(name)), Pace: paceOf(d.said[name], d.cycles[name]), Cycles: d.cycles[name], Said: a.wire.String(),
 		})
+		r.Told += len(l.good)
+		r.Broken += d.node.promises.broken(name, l)
 	}
-	if w.changed.IsZero() {
-		return
+	up := d.node.uplink
+	r.Link = Link{Bytes: up.bytes, Messages: up.messages, Lost: up.lost, Doubled: up.twice}
+	if d.changed.IsZero() {
+		return r, nil
 	}
-	r.Switched = &Switch{Applied: w.changed}
-	for _, c := range w.cycles[altered] {
-		if c.At.After(w.changed) {
+	r.Switched = &Switch{Applied: d.changed}
+	for _, c := range d.cycles[altered] {
+		if c.At.After(d.changed) {
 			r.Switched.First = c.At
 			break
 		}
 	}
+	return r, nil
 }
 
-func paceOf(predicted time.Duration, cycles []collect.Cycle) Pace {
-	p := Pace{Predicted: predicted}
+func paceOf(p Pace, cycles []collect.Cycle) Pace {
 	var whole []time.Duration
 	for _, c := range cycles {
 		p.Longest = max(p.Longest, c.Duration)
@@ -82,11 +109,11 @@ func paceOf(predicted time.Duration, cycles []collect.Cycle) Pace {
 }
 
 // slots are those that an area was to be read in.
-func (w *world) slots(name string) []time.Time {
-	if name != altered || w.changed.IsZero() {
-		return every(at(0), at(w.cfg.Slots), period)
+func (d *Day) slots(name string) []time.Time {
+	if name != altered || d.changed.IsZero() {
+		return every(at(0), at(d.cfg.Slots), period)
 	}
-	return append(every(at(0), w.changed, period), every(w.changed.Truncate(shorter).Add(shorter), at(w.cfg.Slots), shorter)...)
+	return append(every(at(0), d.changed, period), every(d.changed.Truncate(shorter).Add(shorter), at(d.cfg.Slots), shorter)...)
 }
 
 // every are the slots from one time to before another.
@@ -108,11 +135,15 @@ func (r *Report) WriteText(out io.Writer) error {
 		p := a.Points
 		row("area "+a.Name, "%d points: %d meters × %d slots × %d items", p.Wanted, p.Wanted/p.Slots/len(itemNames), p.Slots, len(itemNames))
 		row("  completeness", "%.3f %%: %d in their slot, %d filled in%s", 100*p.Completeness(), p.InSlot, p.Filled, reasons(p.Missing))
-		row("  wrong, doubled", "%d, %d", p.Wrong, p.Doubled)
-		row("  cycles", "said to take %v, took %v (%+.1f %%), at most %v; %d slots lost", ms(a.Pace.Predicted), ms(a.Pace.Median), 100*a.Pace.Off(), ms(a.Pace.Longest), p.Lost)
+		row("  wrong", "%d; rows twice or of no slot: %d", p.Wrong, p.Strange)
+		c := a.Pace
+		row("  cycles", "said to take %v (%+.1f %%), %v with losses (%+.1f %%); took %v, at most %v; %d slots lost",
+			ms(c.Predicted), 100*c.off(c.Predicted), ms(c.Lossy), 100*c.off(c.Lossy), ms(c.Median), ms(c.Longest), p.Lost)
 	}
+	row("agent", "killed %d times with the power of its disk; link to the cloud down for %v; of what was kept, lost: %d", r.Killed, r.Cut, r.Broken)
+	row("link", "%.2f bytes for each of %d points, with all that MQTT and TCP add; %d messages, %d lost, %d doubled", r.PerPoint(), r.Told, r.Link.Messages, r.Link.Lost, r.Link.Doubled)
 	if s := r.Switched; s != nil {
-		row("area b changed", "at %s: every %v instead of %v, from %s on", s.Applied.Format(time.TimeOnly), shorter, period, s.First.Format(time.TimeOnly))
+		row("area b changed", "at %s, during a cycle: every %v instead of %v, from %s on", s.Applied.Format(time.TimeOnly), shorter, period, s.First.Format(time.TimeOnly))
 	}
 	for _, f := range r.Refusals {
 		row("refused", "%s: %s", f.What, f.Why)
