@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -384,18 +386,25 @@ func TestHandOver_Versions(t *testing.T) {
 func TestHandOver_Addresses(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)
-	s := n.spec(schema.ModeContainer, "app", polite)
+	s := n.spec(schema.ModeContainer, "app", "nc -ll -p 8080 -e echo hello & "+polite)
 	s.Network = schema.NetworkBridge
 	a, b := pair(n, s)
 	if len(a.Addresses) == 0 || len(b.Addresses) == 0 || a.Addresses[0] == b.Addresses[0] {
 		t.Fatalf("addresses %v and %v", a.Addresses, b.Addresses)
 	}
+	greets(t, a)
+	greets(t, b)
 	s.Ports = []schema.Port{{Host: 40_123, Container: 80, Protocol: "tcp"}}
 	if err := n.Dismiss(context.Background(), "app", a.Instance, 10*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	onlyOne(n, b)
+	greets(t, b)
 	c := n.start(round(s, 3, b.Instance)) // only now does it publish a port
+	if c.Addresses[0] != a.Addresses[0] {
+		t.Errorf("the address %v that is free again isn't taken, but %v", a.Addresses, c.Addresses)
+	}
+	greets(t, c)
 	if _, err := n.Start(context.Background(), round(s, 4, c.Instance)); !errors.Is(err, workload.ErrRunning) {
 		t.Errorf("beside the wrong one: %v", err)
 	}
@@ -406,4 +415,28 @@ func TestHandOver_Addresses(t *testing.T) {
 		t.Errorf("the same port: %v", err)
 	}
 	onlyOne(n, c)
+}
+
+// greets checks that an instance is reached at its address at once, whoever had that
+// before.
+func greets(t *testing.T, st workload.Status) {
+	t.Helper()
+	var last error
+	for range 20 { // it may not listen yet
+		conn, err := net.DialTimeout("tcp", net.JoinHostPort(st.Addresses[0], "8080"), time.Second)
+		if err == nil {
+			_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+			text, err := io.ReadAll(conn)
+			_ = conn.Close()
+			if strings.TrimSpace(string(text)) != "hello" {
+				t.Errorf("%v says %q %v", st.Addresses, text, err)
+			}
+			return
+		}
+		if last = err; !errors.Is(err, syscall.ECONNREFUSED) {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Errorf("%v is not reached: %v", st.Addresses, last)
 }

@@ -17,6 +17,13 @@ const inside = "eth0"
 // cable names the node's end. An interface has at most 15 characters.
 func cable(instance string) string { return ("gn-" + instance)[:min(15, len(instance)+3)] }
 
+// hardware is the link address of an IPv4 address. It is always the same, as the
+// neighbours remember it for longer than an address is out of use.
+func hardware(a netip.Addr) net.HardwareAddr {
+	b := a.As4()
+	return net.HardwareAddr{0x02, 0x67, b[0], b[1], b[2], b[3]} // 02: given out locally, to one
+}
+
 // Connect lays a cable from the bridge into the network namespace of a process,
 // which must be a fresh one, and sets addresses and routes there.
 func Connect(c Config, l Lease, pid int) error {
@@ -35,7 +42,8 @@ func Connect(c Config, l Lease, pid int) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU, attrs.Flags = cable(l.Instance), bridge.Attrs().MTU, net.FlagUp
 	attrs.MasterIndex = bridge.Attrs().Index
-	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: inside, PeerNamespace: netlink.NsPid(pid), PeerMTU: uint32(attrs.MTU)}
+	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: inside, PeerNamespace: netlink.NsPid(pid), PeerMTU: uint32(attrs.MTU),
+		PeerHardwareAddr: hardware(l.Address)}
 	if err := netlink.LinkAdd(veth); err != nil {
 		return fmt.Errorf("lay cable %s to the container: %w", attrs.Name, err)
 	}
