@@ -205,6 +205,8 @@ func (e *Explanation) words(nodeSeen bool) (summary, next string) {
 			return summary, "the node tries again by itself; look at its log if it doesn't pass"
 		}
 		return summary, "change what is desired: the node won't try the same again"
+	case slices.ContainsFunc(e.Blockers, func(b schema.Blocker) bool { return b.Code == schema.BlockedBeside }):
+		return e.Phase + ": " + strings.Join(e.Blockers.Messages(), "; "), "change that, or set update.strategy to auto or stop-first"
 	case len(e.Blockers) > 0:
 		return e.Phase + ": " + strings.Join(e.Blockers.Messages(), "; "), "the node goes on by itself once that has passed"
 	case e.ObservedVersion < e.DesiredVersion:

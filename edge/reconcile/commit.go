@@ -59,7 +59,9 @@ func Components(apps []App, observed []workload.Status) []string {
 		}
 	}
 	for _, st := range observed {
-		all = append(all, st.Component)
+		if all = append(all, st.Component); st.Next != nil {
+			all = append(all, st.Next.Component)
+		}
 	}
 	slices.Sort(all)
 	return slices.DeleteFunc(slices.Compact(all), func(c string) bool { return c == "" })

@@ -38,7 +38,7 @@ func (t *trial) serving(pid int) {
 		if err != nil {
 			return false, err.Error()
 		}
-		return r.PID == pid && r.Next == nil && r.Phase == "running", string(a.Reported)
+		return r.PID == pid && r.Beside == nil && r.Phase == "running", string(a.Reported)
 	})
 	t.do("look at what runs", func() error {
 		if edgeproc.Ticks(pid) == "" {

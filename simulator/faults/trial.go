@@ -50,7 +50,7 @@ type reported struct {
 		Message string `json:"message"`
 	} `json:"error"`
 	Blockers schema.Blockers `json:"blockers"`
-	Next     *schema.Next    `json:"next"`
+	Beside   *schema.Beside  `json:"beside"`
 }
 
 // codes are what is said to be in the way.

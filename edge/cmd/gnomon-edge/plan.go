@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"gnomon/cli/output"
 	"gnomon/edge/local"
 	"gnomon/edge/reconcile/loop"
+	"gnomon/schema"
 )
 
 func planCommand() *cobra.Command {
@@ -134,6 +136,8 @@ func (e *explanation) words() (summary, next string) {
 		return summary, next
 	case len(e.Steps) > 0:
 		return e.Phase + "; next: " + e.Steps[0].String(), "wait, and ask again"
+	case slices.ContainsFunc(e.Blockers, func(b schema.Blocker) bool { return b.Code == schema.BlockedBeside }):
+		return e.Phase + ": " + e.Why(), "change that, or set update.strategy to auto or stop-first: gnomon-edge update " + name + ", or in the cloud"
 	case e.Why() != "":
 		return e.Phase + ": " + e.Why(), "it goes on by itself once that has passed"
 	case e.Override != nil && len(e.Override.Conflicts) > 0:
@@ -159,6 +163,9 @@ func (e *explanation) print(w io.Writer) {
 	}
 	if e.PID > 0 {
 		line("runs", "pid %d, for %s, restarted %d times", e.PID, since(e.StartedAt), e.Restarts)
+	}
+	if b := e.Beside; b != nil {
+		line("beside", "pid %d, %s for %s, to take over from it", b.PID, b.State, since(b.StartedAt))
 	}
 	if x := e.Exit; x != nil {
 		line("ended", "with status %d %s at %s", x.Code, x.Signal, x.At.UTC().Format(time.RFC3339))

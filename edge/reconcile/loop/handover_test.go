@@ -17,7 +17,7 @@ func TestLoop_HandsOver(t *testing.T) {
 		w.boot()
 		defer w.shutdown()
 		w.want("app:web", 1, taking("1", "auto"))
-		w.says("app:web", map[string]string{"pid": "101", "next": ""})
+		w.says("app:web", map[string]string{"pid": "101", "beside": ""})
 		w.runner.took()
 		time.Sleep(time.Hour)
 		w.want("app:web", 2, taking("2", "auto"))
@@ -26,7 +26,7 @@ func TestLoop_HandsOver(t *testing.T) {
 		}
 		w.says("app:web", map[string]string{
 			"phase": `"running"`, "pid": "101", "component": `"web@1"`, "observedVersion": "1", "restarts": "0",
-			"next.pid": "102", "next.state": `"running"`, "error": "",
+			"beside.pid": "102", "beside.state": `"running"`, "error": "",
 		})
 		if b := w.cloud.get("app:web").Get("blockers").Members(); len(keys(b)) != 1 {
 			t.Errorf("blockers %s", w.cloud.get("app:web").Get("blockers").AppendJSON(nil))
@@ -42,9 +42,9 @@ func TestLoop_HandsOver(t *testing.T) {
 			t.Errorf("steps: %s", got)
 		}
 		w.says("app:web", map[string]string{
-			"phase": `"running"`, "pid": "102", "component": `"web@2"`, "observedVersion": "2", "next": "", "error": "", "blockers": "",
+			"phase": `"running"`, "pid": "102", "component": `"web@2"`, "observedVersion": "2", "beside": "", "error": "", "blockers": "",
 		})
-		if got := w.loop.Status().Applications[0]; got.Next != nil || got.Instance != "i2" {
+		if got := w.loop.Status().Applications[0]; got.Beside != nil || got.Instance != "i2" {
 			t.Errorf("status %+v", got)
 		}
 	})
@@ -66,10 +66,10 @@ func TestLoop_TakesBack(t *testing.T) {
 		w.runner.took()
 		w.runner.refuses("dismiss:web", errors.New("busy"))
 		w.want("app:web", 3, taking("1", "start-first"))
-		w.says("app:web", map[string]string{"pid": "101", "next.pid": "102", "error.code": `"withdraw-failed"`})
+		w.says("app:web", map[string]string{"pid": "101", "beside.pid": "102", "error.code": `"withdraw-failed"`})
 		w.runner.refuses("dismiss:web", nil)
 		time.Sleep(time.Minute)
-		w.says("app:web", map[string]string{"pid": "101", "next": "", "error": "", "observedVersion": "3"})
+		w.says("app:web", map[string]string{"pid": "101", "beside": "", "error": "", "observedVersion": "3"})
 	})
 }
 

@@ -45,7 +45,7 @@ func appReport(v reconcile.View, p schema.Plan, more ...shadow.Member) *shadow.V
 		{Key: "attempts", Value: attempts(v)},
 		{Key: "exit", Value: exitValue(v.Memory.Exit)},
 		{Key: schema.PlanMember, Value: p.Value()},
-		{Key: schema.NextMember, Value: nextOf(v).Value()},
+		{Key: schema.BesideMember, Value: besideOf(v).Value()},
 	}
 	if v.Status.State == workload.Running {
 		members = append(members,
@@ -57,12 +57,12 @@ func appReport(v reconcile.View, p schema.Plan, more ...shadow.Member) *shadow.V
 	return mirror(v.Memory.Applied, members...)
 }
 
-// nextOf is the instance that is to take over.
-func nextOf(v reconcile.View) *schema.Next {
+// besideOf is the instance that is to take over.
+func besideOf(v reconcile.View) *schema.Beside {
 	if v.Next == nil {
 		return nil
 	}
-	return &schema.Next{State: string(v.Next.State), PID: v.Next.PID, StartedAt: v.Next.StartedAt, Addresses: v.Next.Addresses}
+	return &schema.Beside{State: string(v.Next.State), PID: v.Next.PID, StartedAt: v.Next.StartedAt, Addresses: v.Next.Addresses}
 }
 
 // attempts counts what was tried in vain for what is desired now.

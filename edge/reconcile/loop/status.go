@@ -44,8 +44,8 @@ type Application struct {
 	Restarts        int              `json:"restarts"`
 	DesiredVersion  uint64           `json:"desiredVersion"`
 	ObservedVersion uint64           `json:"observedVersion"`
-	Plan            schema.Plan      `json:"plan,omitzero"`  // of the desired version
-	Next            *schema.Next     `json:"next,omitempty"` // the instance that is to take over from this one
+	Plan            schema.Plan      `json:"plan,omitzero"`    // of the desired version
+	Beside          *schema.Beside   `json:"beside,omitempty"` // the instance that is to take over from this one
 	Health          reconcile.Health `json:"health,omitzero"`
 	Blockers        schema.Blockers  `json:"blockers,omitempty"`
 	Error           *reconcile.Fault `json:"error,omitempty"`
@@ -77,7 +77,7 @@ func applicationOf(a *reconcile.App, v reconcile.View, p schema.Plan) Applicatio
 	s := Application{
 		Name: a.Name, Phase: string(v.Phase), Restarts: v.Memory.Restarts,
 		DesiredVersion: a.Version, ObservedVersion: v.Observed,
-		Plan: p, Next: nextOf(v), Health: v.Health, Blockers: v.Blockers, Error: v.Fault, Exit: v.Memory.Exit,
+		Plan: p, Beside: besideOf(v), Health: v.Health, Blockers: v.Blockers, Error: v.Fault, Exit: v.Memory.Exit,
 	}
 	if a.Want != nil {
 		s.Mode, s.Component = string(a.Want.Mode), a.Want.Component

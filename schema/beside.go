@@ -6,13 +6,13 @@ import (
 	"gnomon/shadow"
 )
 
-// NextMember is the member of a reported section that has the Next.
-const NextMember = "next"
+// BesideMember is the member of a reported section that has the Beside.
+const BesideMember = "beside"
 
-// Next is the instance of an application that is to take over from the one that
+// Beside is the instance of an application that is to take over from the one that
 // serves, and runs beside it meanwhile. What the other members of the report say is
 // said of the one that serves.
-type Next struct {
+type Beside struct {
 	State     string    `json:"state"` // starting, running, exited or failed
 	PID       int       `json:"pid,omitempty"`
 	StartedAt time.Time `json:"startedAt,omitzero"`
@@ -20,7 +20,7 @@ type Next struct {
 }
 
 // Value is the instance as it is reported; nil when there is none.
-func (n *Next) Value() *shadow.Value {
+func (n *Beside) Value() *shadow.Value {
 	if n == nil {
 		return nil
 	}
