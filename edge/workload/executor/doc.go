@@ -14,5 +14,10 @@
 //	DATA/subids/NAME          users of the node that are those of its container
 //	DATA/logs/NAME.log        output, rotated; kept when the name is removed
 //
+// Of a name there may be two instances, the second started beside the first to take
+// over from it: its Request names the first. Its cgroup has the instance in its name,
+// as has its writable layer if the component is the same; its files are in its own
+// directory, also on the host. They share the log and the data.
+//
 // One agent at a time may use a data directory and a cgroup.
 package executor
