@@ -128,8 +128,10 @@ func (s *Service) dayOf(ctx context.Context, p identity.Principal, of Policy, da
 }
 
 // settled is how long after a slot it counts: when its cycle is over, or after an
-// hour.
-func settled(p *schema.Policy) time.Duration { return min(p.Period.D(), time.Hour) }
+// hour, and the node has had the time to tell that the policy gives it.
+func settled(p *schema.Policy) time.Duration {
+	return min(p.Period.D(), time.Hour) + min(p.Report.MaxDelay.D(), time.Hour)
+}
 
 // slots calls each with the slots of a span that have settled.
 func (sp *span) slots(now time.Time, each func(slot time.Time)) {

@@ -117,7 +117,7 @@ func mustGnomon(t testing.TB, s *server, args ...string) string {
 }
 
 // seconds is a policy of two meters that is read every second.
-const seconds = `{"source":{"kind":"modbus-tcp","address":"127.0.0.1:502"},"period":"1s","items":[{"name":"V","address":0}],"meters":[{"id":"m1"},{"id":"m2","unit":2}]}`
+const seconds = `{"source":{"kind":"modbus-tcp","address":"127.0.0.1:502"},"period":"1s","report":{"maxDelay":"1s"},"items":[{"name":"V","address":0}],"meters":[{"id":"m1"},{"id":"m2","unit":2}]}`
 
 // What a node tells is in lists, exports, the matrix and the KPIs, and there after
 // the cloud was started again.

@@ -71,7 +71,8 @@ terminal is narrow, of which the worst is shown.
 
 The day is one by the clock of the policy's zone. What is expected follows from
 what was desired of the policy then. A slot counts when its cycle is over, or an
-hour later. -o csv prints a line for each meter.`,
+hour later, and the node has had its report.maxDelay to tell. -o csv prints a line
+for each meter.`,
 		Example: "  gnomon completeness curve --node gw-1\n  gnomon completeness curve --node gw-1 --day 2026-11-20 -o json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {

@@ -169,7 +169,7 @@ func TestParquet_Bounded(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return m.HeapAlloc
 	}
-	const part = 2 * rowGroup
+	const part = rowGroup
 	var after [3]uint64
 	for p := range after {
 		for i := range part {
