@@ -44,10 +44,10 @@ var DefaultTerms = Terms{Batch: 200, MaxDelay: time.Minute, Keep: 7 * 24 * time.
 // Config of a Store.
 type Config struct {
 	Dir   string
-	FS    state.FS // default: Dir
-	Bytes int      // bound of what is kept; default DefaultBytes
+	FS    state.FS                  // default: Dir
+	Bytes int                       // bound of what is kept; default DefaultBytes
 	Terms func(policy string) Terms // not called by Open
-	Now   func() time.Time // default time.Now
+	Now   func() time.Time          // default time.Now
 	Log   *slog.Logger
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -43,8 +44,10 @@ func (a *agent) collect() (*nodeReadings, error) {
 		return all
 	}}
 	var err error
-	n.store, err = readings.Open(readings.Config{Dir: filepath.Join(a.cfg.Data, "readings"), Bytes: a.cfg.ReadingsBytes,
-		Terms: n.terms.of, Now: a.now, Log: a.log})
+	frugally(func() {
+		n.store, err = readings.Open(readings.Config{Dir: filepath.Join(a.cfg.Data, "readings"), Bytes: a.cfg.ReadingsBytes,
+			Terms: n.terms.of, Now: a.now, Log: a.log})
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -53,6 +56,17 @@ func (a *agent) collect() (*nodeReadings, error) {
 	n.sender = upward.New(upward.Config{Node: a.cfg.Node, Epoch: a.node.BootEpoch, Store: n.store, Changed: n.store.Changed(),
 		Nudge: func() { a.link.Nudge() }, Rate: n.terms.bytesPerSecond, Reader: n.reader, Now: a.now, Log: a.log})
 	return n, nil
+}
+
+// frugally does what leaves much garbage behind: to begin with the collector is told
+// to wait, which would cost many times what stays.
+func frugally(do func()) {
+	const percent = 25
+	if before := debug.SetGCPercent(percent); before > percent || before < 0 {
+		defer debug.SetGCPercent(before)
+	}
+	do()
+	debug.FreeOSMemory()
 }
 
 // Run sends, and answers the cloud, until ctx ends.
