@@ -33,6 +33,7 @@ type agent struct {
 	blocked  chan struct{} // when set, Restart waits for it
 	hurried  time.Time
 	wrote    string
+	kept     kept
 }
 
 func (a *agent) Make(c override.Change) (override.Told, error) {
@@ -100,7 +101,7 @@ func serve(t *testing.T, a *agent) (*Client, string) {
 		Status: func() Status {
 			return Status{Node: "n", Status: loop.Status{Applications: []loop.Application{{Name: "web", Phase: "running"}}}}
 		},
-		Overrides: a, Wanted: a, Loop: a, Usage: a, Meters: a, Shim: "/shim",
+		Overrides: a, Wanted: a, Loop: a, Usage: a, Meters: a, Readings: &a.kept, Reader: &a.kept, Shim: "/shim",
 		LogPath:  func(app string) string { return filepath.Join(dir, app+".log") },
 		Instance: func(app string) (instance.Dir, error) { return instance.Dir("/run/" + app), nil },
 	})
