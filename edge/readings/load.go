@@ -6,10 +6,12 @@ import (
 )
 
 // load takes in what is there; what doesn't check out is set aside.
-func (s *Store) load() error {
+func (s *Store) load() {
 	names, err := s.fs.List()
 	if err != nil {
-		return err
+		s.first = uint64(max(1, s.now().Unix())) // beyond those that may be there
+		s.note(err)
+		return
 	}
 	var numbers []uint64
 	for _, name := range names {
@@ -27,7 +29,6 @@ func (s *Store) load() error {
 		}
 	}
 	s.clearBad()
-	return nil
 }
 
 // loadOne reads a segment. It is nil if there is nothing to be had of it.

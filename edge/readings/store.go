@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -64,7 +63,8 @@ type Store struct {
 	segments []*segment // ascending; the last is written to
 	file     state.File // of the last; nil: it is to be written anew
 	index    *index
-	horizon  int64 // times up to it were dropped for want of room: they are not gaps
+	first    uint64 // number of the first segment, where there is none
+	horizon  int64  // times up to it were dropped for want of room: they are not gaps
 	away     map[ref]bool
 	marks    []run // that the cloud has, not yet in a segment
 	refused  []run
@@ -81,10 +81,11 @@ type counts struct {
 	refusal  *Refusal
 }
 
-// Open reads what there is. It fails only where the directory can't be made or listed.
-func Open(cfg Config) (*Store, error) {
+// Open reads what there is. Whatever it finds there it can live with, also that
+// nothing can be read or written for now (see Status).
+func Open(cfg Config) *Store {
 	s := &Store{fs: cfg.FS, bytes: cfg.Bytes, terms: cfg.Terms, now: cfg.Now, log: cfg.Log,
-		put: make(chan struct{}, 1), index: newIndex(), horizon: math.MinInt64, away: make(map[ref]bool)}
+		put: make(chan struct{}, 1), index: newIndex(), first: 1, horizon: math.MinInt64, away: make(map[ref]bool)}
 	if s.bytes == 0 {
 		s.bytes = DefaultBytes
 	}
@@ -98,15 +99,10 @@ func Open(cfg Config) (*Store, error) {
 		s.terms = func(string) Terms { return DefaultTerms }
 	}
 	if s.fs == nil {
-		var err error
-		if s.fs, err = directory(cfg.Dir); err != nil {
-			return nil, fmt.Errorf("open readings: %w", err)
-		}
+		s.fs = directory{state.OS(cfg.Dir), cfg.Dir}
 	}
-	if err := s.load(); err != nil {
-		return nil, fmt.Errorf("open readings %s: %w", filepath.Clean(cfg.Dir), err)
-	}
-	return s, nil
+	s.load()
+	return s
 }
 
 // Close writes what isn't on disk yet, as far as that is possible.
@@ -223,7 +219,7 @@ func (s *Store) news(b *reading.Batch) (fresh, tried []reading.Row) {
 
 // head is the segment to write to; mu is held.
 func (s *Store) head() *segment {
-	number := uint64(1)
+	number := s.first
 	if n := len(s.segments); n > 0 {
 		last := s.segments[n-1]
 		if last.size() < segmentBytes {
@@ -270,14 +266,6 @@ func (s *Store) add(k kind, put time.Time, b *reading.Batch) {
 		seg.cover(b, put.UnixMilli())
 	}
 	seg.mem = appendFrame(seg.mem, k, payload)
-}
-
-// directory is a directory that is made.
-func directory(path string) (state.FS, error) {
-	if err := makeWay(path); err != nil {
-		return nil, err
-	}
-	return state.OS(path), nil
 }
 
 // isBad tells whether a file is one set aside.

@@ -42,10 +42,7 @@ func newRig(t *testing.T, cfg Config) *rig {
 
 func (r *rig) open() {
 	r.t.Helper()
-	var err error
-	if r.Store, err = Open(r.cfg); err != nil {
-		r.t.Fatal(err)
-	}
+	r.Store = Open(r.cfg)
 }
 
 // slot are the rows of so many meters at the clock's time.
@@ -280,6 +277,47 @@ func TestStore_Held(t *testing.T) {
 	}
 }
 
+// A directory that can't be made, or is something else, keeps no agent from starting,
+// and is made when it can be.
+func TestStore_NoDirectory(t *testing.T) {
+	above := filepath.Join(t.TempDir(), "above")
+	if err := os.WriteFile(above, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, Config{Dir: filepath.Join(above, "readings")})
+	if err := r.Put(r.slot(3, "V")); !errors.Is(err, ErrHeld) {
+		t.Fatalf("put where no directory can be: %v", err)
+	}
+	if s := r.Status(); s.Points != 3 || s.Fault == nil {
+		t.Fatalf("%+v", s)
+	}
+	if err := os.Remove(above); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Save(); err != nil {
+		t.Fatal(err)
+	}
+	if s := r.Status(); s.Fault != nil {
+		t.Fatalf("%+v", s.Fault)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r.open()
+	if s := r.Status(); s.Points != 3 {
+		t.Fatalf("%+v", s)
+	}
+	file := filepath.Join(t.TempDir(), "readings")
+	if err := os.WriteFile(file, []byte("rubbish"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r = newRig(t, Config{Dir: file})
+	r.put(r.slot(3, "V"))
+	if s := r.Status(); s.Points != 3 || s.Fault != nil {
+		t.Fatalf("in place of a file: %+v, %+v", s, s.Fault)
+	}
+}
+
 // A week of 1,000 meters and seven items takes little memory, and little time to
 // begin with.
 func TestStore_Memory(t *testing.T) {
@@ -375,10 +413,7 @@ func TestStore_Find(t *testing.T) {
 // FuzzFrames: no segment, however damaged, ends the agent or makes up rows.
 func FuzzFrames(f *testing.F) {
 	dir := f.TempDir()
-	s, err := Open(Config{Dir: dir, Now: func() time.Time { return noon }})
-	if err != nil {
-		f.Fatal(err)
-	}
+	s := Open(Config{Dir: dir, Now: func() time.Time { return noon }})
 	r := &rig{clock: noon, Store: s}
 	for range 3 {
 		if err := r.Put(r.slot(3, "V", "I")); err != nil {
@@ -401,10 +436,7 @@ func FuzzFrames(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		fs := newCrashFS(1)
 		fs.files["seg-0000000000000001"] = &memFile{text, text}
-		s, err := Open(Config{FS: fs, Now: func() time.Time { return noon.Add(3 * time.Hour) }})
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := Open(Config{FS: fs, Now: func() time.Time { return noon.Add(3 * time.Hour) }})
 		before := s.Status()
 		if _, _, err := s.Find(context.Background(), Query{}); err != nil {
 			t.Fatal(err)

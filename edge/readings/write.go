@@ -3,6 +3,7 @@ package readings
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -160,12 +161,35 @@ func (s *Store) note(err error) {
 
 func full(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 
-// makeWay makes a directory. Something else in its place is set aside.
-func makeWay(dir string) error {
-	if st, err := os.Stat(dir); err == nil && !st.IsDir() {
-		if err := os.Rename(dir, filepath.Join(filepath.Dir(dir), badPrefix+filepath.Base(dir))); err != nil {
-			return err
-		}
+// directory is one that is made when something is written to it: until then the
+// disk may not let that be.
+type directory struct {
+	state.FS
+	path string
+}
+
+// List implements state.FS.
+func (d directory) List() ([]string, error) {
+	names, err := d.FS.List()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
 	}
-	return os.MkdirAll(dir, 0o700)
+	return names, err
+}
+
+// Create implements state.FS. Something else in the directory's place is set aside.
+func (d directory) Create(name string) (state.File, error) {
+	f, err := d.FS.Create(name)
+	switch {
+	case errors.Is(err, unix.ENOTDIR):
+		if err := os.Rename(d.path, filepath.Join(filepath.Dir(d.path), badPrefix+filepath.Base(d.path))); err != nil {
+			return nil, err
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return f, err
+	}
+	if err := os.MkdirAll(d.path, 0o700); err != nil {
+		return nil, err
+	}
+	return d.FS.Create(name)
 }

@@ -60,9 +60,7 @@ func (n *node) open(s schema.Source) (medium.Line, error) {
 func (n *node) start(ctx context.Context) (err error) {
 	n.off.Store(false)
 	n.starts++
-	if n.store, err = readings.Open(readings.Config{FS: n.disk.mount(), Terms: n.terms}); err != nil {
-		return err
-	}
+	n.store = readings.Open(readings.Config{FS: n.disk.mount(), Terms: n.terms})
 	n.driver = q376.NewOver(n.open)
 	n.engine = collect.New(collect.Config{Drivers: map[schema.SourceKind]collect.Driver{schema.SourceQ376: n.driver}, Store: promising{n.store, &n.promises}})
 	for _, a := range n.areas {

@@ -97,9 +97,7 @@ func (a *agent) assemble() error {
 	if a.workloads, err = executor.New(executor.Config{Data: cfg.Data, Shim: cfg.Shim, Cgroup: cfg.Cgroup, Bridge: cfg.Bridge, SubIDs: cfg.SubIDs, Log: a.log}); err != nil {
 		return err
 	}
-	if a.readings, err = a.collect(); err != nil {
-		return err
-	}
+	a.readings = a.collect()
 	if a.link, err = link.New(link.Config{Node: cfg.Node, Store: a.state, Dial: a.dial, Traffic: a.readings.sender, Now: a.now, Log: a.log}); err != nil {
 		return err
 	}

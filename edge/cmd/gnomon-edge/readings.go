@@ -37,25 +37,21 @@ type nodeReadings struct {
 }
 
 // collect puts together what reads meters, and what keeps and sends what is read.
-func (a *agent) collect() (*nodeReadings, error) {
+func (a *agent) collect() *nodeReadings {
 	n := &nodeReadings{now: a.now}
 	n.terms = wishes{rate: a.cfg.ReadingsRate, now: a.now, desired: func() []state.Desired {
 		all, _ := a.link.Desired()
 		return all
 	}}
-	var err error
 	frugally(func() {
-		n.store, err = readings.Open(readings.Config{Dir: filepath.Join(a.cfg.Data, "readings"), Bytes: a.cfg.ReadingsBytes,
+		n.store = readings.Open(readings.Config{Dir: filepath.Join(a.cfg.Data, "readings"), Bytes: a.cfg.ReadingsBytes,
 			Terms: n.terms.of, Now: a.now, Log: a.log})
 	})
-	if err != nil {
-		return nil, err
-	}
 	a.policies = collect.New(collect.Config{Drivers: drivers(a.cfg, a.log), Store: n.store, Now: a.now, Log: a.log})
 	n.reader = upward.NewReader(a.policies, n.store)
 	n.sender = upward.New(upward.Config{Node: a.cfg.Node, Epoch: a.node.BootEpoch, Store: n.store, Changed: n.store.Changed(),
 		Nudge: func() { a.link.Nudge() }, Rate: n.terms.bytesPerSecond, Reader: n.reader, Now: a.now, Log: a.log})
-	return n, nil
+	return n
 }
 
 // frugally does what leaves much garbage behind: to begin with the collector is told

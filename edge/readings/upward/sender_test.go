@@ -37,12 +37,9 @@ type node struct {
 
 func start(t *testing.T, dir string, rate int, meters Meters) *node {
 	t.Helper()
-	store, err := readings.Open(readings.Config{Dir: dir, Terms: func(string) readings.Terms {
+	store := readings.Open(readings.Config{Dir: dir, Terms: func(string) readings.Terms {
 		return readings.Terms{Batch: 50, MaxDelay: 10 * time.Second, Keep: 24 * time.Hour}
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	n := &node{t: t, store: store, nudged: make(chan struct{}, 1), rate: rate, reader: NewReader(meters, store)}
 	n.sender = New(Config{Node: "n1", Epoch: 3, Store: store, Changed: store.Changed(), Reader: n.reader, Rate: func() int { return n.rate },
 		Nudge: func() {
