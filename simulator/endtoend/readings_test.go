@@ -40,7 +40,7 @@ func toldReadings(t *testing.T, text, missing string) map[string]string {
 // and again: in the end the cloud has every reading that the node has, once, and the
 // same.
 func TestReadings_KilledAndCut(t *testing.T) {
-	const meters = 10
+	const meters = 6
 	program := filepath.Join(t.TempDir(), "gnomon-sim")
 	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, "gnomon/simulator/cmd/gnomon-sim").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v: %s", err, out)
@@ -49,8 +49,8 @@ func TestReadings_KilledAndCut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	simulate(t, program, "--meters", fmt.Sprint(meters), "--share698", "0.5", "--listen", address, "--dead", "7", "--seed", "1",
-		"--hop-delay", "2ms", "--meter-delay", "10ms", "--give-up", "1s", "--every", "0")
+	simulate(t, program, "--meters", fmt.Sprint(meters), "--share698", "0.5", "--listen", address, "--dead", "5", "--seed", "1",
+		"--hop-delay", "2ms", "--meter-delay", "10ms", "--give-up", "300ms", "--every", "0")
 	c := newCloud(t)
 	way := newLine(t, c.cfg.MQTT)
 	e := newEdge(t, way.l.Addr().String())
@@ -65,7 +65,7 @@ func TestReadings_KilledAndCut(t *testing.T) {
 	}
 	points := 0
 	more := func(s *status) bool { return s.Readings.Points > points }
-	for range 3 {
+	for range 2 {
 		points = e.await("readings on the node", more).Readings.Points
 		e.kill()
 		e.start()
