@@ -131,9 +131,13 @@ func (p *Policy) validateMeters(c *check) {
 		return
 	}
 	protocol := p.Source.Kind.Protocol()
-	seen := map[string]bool{}
+	seen, addresses := map[string]bool{}, map[string]string{}
 	for i, m := range p.Meters {
 		at := index("meters", i)
+		if other, taken := addresses[m.Address]; taken && protocol == Q376 {
+			c.add(at+".address", "is that of "+other+", too: a CCO reads a meter once at a time", m.Address, nil)
+		}
+		addresses[m.Address] = m.ID
 		c.need(validID(m.ID), at+".id", "must be 1 to 64 of letters, digits and ._-", m.ID)
 		c.need(!seen[m.ID], at+".id", "is given twice", m.ID)
 		seen[m.ID] = true

@@ -53,6 +53,7 @@ func TestParsePolicy_Q376Refuses(t *testing.T) {
 		{"port", policy(cco+`,"port":"/dev/x"`, meter, item), "source.port", "use address"},
 		{"meter's protocol", policy(cco, meter+`,"protocol":"modbus"`, item), "meters[0].protocol", "dlt645 or dlt698"},
 		{"short address", policy(cco, `"address":"0161"`, item), "meters[0].address", "12 digits"},
+		{"one address twice", policy(cco, meter+`},{"id":"n",`+meter, item), "meters[1].address", "is that of m, too"},
 		{"unit", policy(cco, meter+`,"unit":3`, item), "meters[0].unit", "use address"},
 		{"model of the other", policy(cco, meter+`,"protocol":"dlt698","model":"dlt645-1p"`, item), "meters[0].model", "dlt698-1p, dlt698-3p"},
 		{"model for Modbus", policy(cco, meter+`,"model":"sdm630"`, item), "meters[0].protocol", "dlt645 or dlt698"},

@@ -1,8 +1,11 @@
 package schema
 
 import (
+	"strings"
 	"testing"
 	"time"
+
+	"gnomon/shadow"
 )
 
 const goodPolicy = `{"source":{"kind":"modbus-tcp","address":"127.0.0.1:502"},"meters":[{"id":"m1","model":"sdm630"}],"period":"10s"}`
@@ -75,4 +78,25 @@ func TestParseNode(t *testing.T) {
 	wantProblem(t, err, "node.sync.interval")
 	_, err = ParseNode([]byte(`{"labels":{" x":"y"}}`))
 	wantProblem(t, err, "node.labels. x")
+}
+
+// A policy that its own report, which repeats it, has no room beside is refused.
+func TestFits(t *testing.T) {
+	value := func(bytes int) *shadow.Value {
+		return shadow.NewObject(shadow.Member{Key: "x", Value: shadow.Text(strings.Repeat("a", bytes-len(`{"x":""}`)))})
+	}
+	const limit = 64 << 10
+	most := (limit - statusRoom) / 2
+	if err := Fits("collect:a", value(most), limit); err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{"collect:a", "app:a"} {
+		err := Fits(name, value(most+1), limit)
+		if err == nil || !strings.Contains(err.Error(), "value 30721, limit 30720") || !strings.Contains(err.Error(), "--state-limit") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := Fits("free", value(most+1), limit); err != nil {
+		t.Error(err)
+	}
 }

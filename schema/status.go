@@ -82,6 +82,27 @@ func IsNode(d *shadow.Document) bool {
 		(d.Desired.Get(NodeMember).Kind() == shadow.Object || d.Reported.Get(NodeMember).Kind() == shadow.Object)
 }
 
+// statusRoom is what the report of an application or a policy needs beside the
+// desired section, which it repeats: its phase, errors, figures. In bytes.
+const statusRoom = 4 << 10
+
+// Fits refuses a desired section that leaves no room in its shadow, of limit bytes
+// in all, for the report that repeats it: such a shadow could never converge.
+func Fits(shadowName string, desired *shadow.Value, limit int) error {
+	kind, _ := KindOf(shadowName)
+	if kind != KindApplication && kind != KindPolicy {
+		return nil
+	}
+	most := max(limit-statusRoom, 0) / 2
+	if n := len(desired.AppendJSON(nil)); n > most {
+		return &Error{Kind: kind, Problems: []Problem{{
+			Path: "desired", Value: n, Limit: most,
+			Message: "has too many bytes: reported repeats it within the same shadow; make two of it, or raise gnomon cloud --state-limit",
+		}}}
+	}
+	return nil
+}
+
 // Validate checks the desired section of a shadow by the shadow's name. A nil
 // section is valid: nothing is wanted. The error is an *Error.
 func Validate(shadowName string, desired *shadow.Value) error {

@@ -74,7 +74,7 @@ func (s *Service) place(ctx context.Context, st *stripe, c change) error {
 	previous := e.head
 	next, update, err := c.plan(previous, s.now())
 	if err == nil && next != nil {
-		err = validate(c.key, previous, next, update)
+		err = s.validate(c.key, previous, next, update)
 	}
 	switch {
 	case err != nil && !s.cfg.Shared && e.pending.Load() == 0:
@@ -177,7 +177,7 @@ func (s *Service) fail(e *entry, c change, err error) {
 }
 
 // validate checks what the algebra doesn't know: the types of shadows.
-func validate(key store.Key, previous, next *shadow.Document, u *shadow.Update) error {
+func (s *Service) validate(key store.Key, previous, next *shadow.Document, u *shadow.Update) error {
 	if next.Deleted {
 		return nil
 	}
@@ -189,7 +189,10 @@ func validate(key store.Key, previous, next *shadow.Document, u *shadow.Update) 
 	if !u.Desired.Present {
 		return nil
 	}
-	return schema.Validate(key.Shadow, next.Desired)
+	if err := schema.Validate(key.Shadow, next.Desired); err != nil {
+		return err
+	}
+	return schema.Fits(key.Shadow, next.Desired, s.cfg.Limits.StateBytes)
 }
 
 // installed tells whether a shadow is that of an application which is on its node

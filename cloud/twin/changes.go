@@ -211,7 +211,7 @@ func (s *Service) emptyView(thing string) *changeset.View {
 		return err == nil && holds(store.Key{Thing: thing, Shadow: name}, v.Heads[name], v.Heads[""], now)
 	}
 	v.Validate = func(name string, previous, next *shadow.Document, u *shadow.Update) error {
-		return validate(store.Key{Thing: thing, Shadow: name}, previous, next, u)
+		return s.validate(store.Key{Thing: thing, Shadow: name}, previous, next, u)
 	}
 	return v
 }
