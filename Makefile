@@ -34,7 +34,7 @@ test: ## every test, on real parts; installs what it needs
 
 race: ## the tests of the packages with goroutines under the race detector
 	@.ci/deps test
-	CGO_ENABLED=1 go test -race -timeout 20m ./shadow/... ./schema/... ./cloud/... ./edge/state/... ./edge/link/... ./edge/local/... ./edge/override/... ./edge/reconcile/... ./edge/collect/... ./edge/upgrade/... ./simulator/...
+	CGO_ENABLED=1 go test -race -timeout 20m ./shadow/... ./schema/... ./cloud/... ./edge/state/... ./edge/readings/... ./edge/health/... ./edge/bus/... ./edge/link/... ./edge/local/... ./edge/override/... ./edge/reconcile/... ./edge/collect/... ./edge/upgrade/... ./simulator/...
 
 linear: ## 200 histories of versioned updates under kills and cuts, judged by porcupine (SEED=n SEEDS=1 repeats one)
 	SEEDS=$${SEEDS:-200} go test -count=1 -run Linearizable ./simulator/linear

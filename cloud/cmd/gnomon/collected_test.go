@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ type node struct {
 	client   *paho.Client
 	verdicts chan reading.Verdict
 	topics   wire.Readings
+	answers  sync.WaitGroup // under way
 }
 
 func connectNode(t testing.TB, s *server, name string, answer func(reading.Read) reading.Answer) *node {
@@ -42,8 +44,10 @@ func connectNode(t testing.TB, s *server, name string, answer func(reading.Read)
 				if err != nil {
 					t.Error(err)
 				}
-				a := answer(asked)
-				go n.publish(n.topics.Answer(), a.Append(nil)) // or its acknowledgement would be waited for here
+				n.answers.Go(func() { // or its acknowledgement would be waited for here
+					a := answer(asked)
+					n.publish(n.topics.Answer(), a.Append(nil))
+				})
 				return true, nil
 			}
 			v, err := reading.ParseVerdict(p.Packet.Payload)
@@ -59,7 +63,11 @@ func connectNode(t testing.TB, s *server, name string, answer func(reading.Read)
 	if _, err := n.client.Connect(ctx, &paho.Connect{ClientID: name, CleanStart: true, KeepAlive: 30}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = n.client.Disconnect(&paho.Disconnect{}); <-n.client.Done() })
+	t.Cleanup(func() {
+		n.answers.Wait()
+		_ = n.client.Disconnect(&paho.Disconnect{})
+		<-n.client.Done()
+	})
 	var filters []paho.SubscribeOptions
 	for _, topic := range []string{n.topics.Accepted(), n.topics.Rejected(), n.topics.Read()} {
 		filters = append(filters, paho.SubscribeOptions{Topic: topic, QoS: 1})
