@@ -2,11 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -26,46 +30,72 @@ type server struct {
 // startCloud runs a cloud on free ports until the test ends.
 func startCloud(t testing.TB, dir string) *server {
 	t.Helper()
+	for {
+		s, err := tryCloud(t, dir)
+		switch {
+		case err == nil:
+			return s
+		case !errors.Is(err, syscall.EADDRINUSE): // a port that was free may be somebody's by now
+			t.Fatal(err)
+		}
+	}
+}
+
+func tryCloud(t testing.TB, dir string) (*server, error) {
+	t.Helper()
 	cfg := defaultCloudConfig()
 	cfg.Dev, cfg.Data, cfg.LogLevel = true, dir, "warn"
-	cfg.HTTP, cfg.MQTT = freeAddress(t), freeAddress(t)
+	cfg.HTTP, cfg.MQTT = freeAddresses(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- cfg.run(ctx, os.Stderr) }()
 	s := &server{http: "http://" + cfg.HTTP, mqtt: cfg.MQTT}
+	var once sync.Once
 	s.stop = func() {
-		cancel()
-		if err, ok := <-ended; ok {
-			close(ended)
-			if err != nil {
+		once.Do(func() {
+			cancel()
+			if err := <-ended; err != nil {
 				t.Errorf("cloud: %v", err)
 			}
-		}
+		})
 	}
-	t.Cleanup(s.stop)
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); ; {
 		resp, err := http.Get(s.http + "/readyz")
 		if err == nil {
 			_, _ = io.Copy(io.Discard, resp.Body)
 			resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
-				return s
+				t.Cleanup(s.stop)
+				return s, nil
 			}
 		}
+		select {
+		case err := <-ended:
+			cancel()
+			return nil, fmt.Errorf("the cloud has ended: %w", err)
+		case <-time.After(5 * time.Millisecond):
+		}
 		if time.Now().After(deadline) {
-			t.Fatalf("the cloud does not get ready: %v", err)
+			cancel()
+			return nil, fmt.Errorf("the cloud does not get ready: %w; it ended with %w", err, <-ended)
 		}
 	}
 }
 
-func freeAddress(t testing.TB) string {
+// freeAddresses are two that nobody has just now, and not the same one twice.
+func freeAddresses(t testing.TB) (a, b string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	first, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	defer first.Close()
+	second, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	return first.Addr().String(), second.Addr().String()
 }
 
 // TestScripts runs the command line against a real cloud, one per script. What
