@@ -27,7 +27,8 @@ type node struct {
 	client   *paho.Client
 	verdicts chan reading.Verdict
 	topics   wire.Readings
-	answers  sync.WaitGroup // under way
+	answers  sync.WaitGroup  // under way
+	ctx      context.Context // until the node goes: what isn't answered by then nobody waits for
 }
 
 func connectNode(t testing.TB, s *server, name string, answer func(reading.Read) reading.Answer) *node {
@@ -37,6 +38,8 @@ func connectNode(t testing.TB, s *server, name string, answer func(reading.Read)
 		t.Fatal(err)
 	}
 	n := &node{t: t, name: name, verdicts: make(chan reading.Verdict, 16), topics: wire.Readings{Thing: name}}
+	var leave context.CancelFunc
+	n.ctx, leave = context.WithCancel(context.Background())
 	n.client = paho.NewClient(paho.ClientConfig{Conn: conn, OnPublishReceived: []func(paho.PublishReceived) (bool, error){
 		func(p paho.PublishReceived) (bool, error) {
 			if p.Packet.Topic == n.topics.Read() {
@@ -64,9 +67,10 @@ func connectNode(t testing.TB, s *server, name string, answer func(reading.Read)
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		n.answers.Wait()
+		leave()
 		_ = n.client.Disconnect(&paho.Disconnect{})
-		<-n.client.Done()
+		<-n.client.Done() // nothing more is asked for
+		n.answers.Wait()
 	})
 	var filters []paho.SubscribeOptions
 	for _, topic := range []string{n.topics.Accepted(), n.topics.Rejected(), n.topics.Read()} {
@@ -79,9 +83,9 @@ func connectNode(t testing.TB, s *server, name string, answer func(reading.Read)
 }
 
 func (n *node) publish(topic string, payload []byte) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(n.ctx, 30*time.Second)
 	defer cancel()
-	if _, err := n.client.Publish(ctx, &paho.Publish{Topic: topic, QoS: 1, Payload: payload}); err != nil {
+	if _, err := n.client.Publish(ctx, &paho.Publish{Topic: topic, QoS: 1, Payload: payload}); err != nil && n.ctx.Err() == nil {
 		n.t.Error(err)
 	}
 }
