@@ -22,10 +22,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"gnomon/cloud/readings"
+	"gnomon/cloud/store/group"
 	"gnomon/schema/reading"
 )
 
@@ -46,9 +46,7 @@ type Config struct {
 // Sink is a readings.Sink. Run writes; until it runs, Submit only queues.
 type Sink struct {
 	cfg   Config
-	queue chan change
-	stop  chan struct{} // closed when Run ends
-	gate  sync.RWMutex  // held by Submit while it queues
+	group *group.Group[change]
 
 	file    *os.File // the one that is being written; nil: none
 	size    int64
@@ -90,7 +88,8 @@ func Open(cfg Config) (*Sink, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Sink{cfg: cfg, queue: make(chan change, cfg.Queue), stop: make(chan struct{})}
+	size := func(c change) int { return len(c.lines) }
+	s := &Sink{cfg: cfg, group: group.New(group.Config[change]{Queue: cfg.Queue, Bytes: maxGroup, Size: size, Closed: readings.ErrClosed})}
 	if err := os.MkdirAll(cfg.Dir, 0o750); err != nil {
 		return nil, fmt.Errorf("directory of readings: %w", err)
 	}
@@ -186,21 +185,7 @@ func (s *Sink) Submit(ctx context.Context, t readings.Told, done func(error)) er
 	if err != nil {
 		return err
 	}
-	s.gate.RLock()
-	defer s.gate.RUnlock()
-	select {
-	case <-s.stop:
-		return readings.ErrClosed
-	default:
-	}
-	select {
-	case s.queue <- change{lines, done}:
-		return nil
-	case <-s.stop:
-		return readings.ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return s.group.Submit(ctx, change{lines, done})
 }
 
 // maxGroup bounds the bytes that are written with one sync.
@@ -211,47 +196,24 @@ const maxGroup = 4 << 20
 func (s *Sink) Run(ctx context.Context) error {
 	tick := time.NewTicker(min(s.cfg.FileAge, time.Minute))
 	defer tick.Stop()
-	for {
-		select {
-		case c := <-s.queue:
-			s.commit(s.collect(c))
-		case <-tick.C:
-			s.rotate(false)
-		case <-ctx.Done():
-			s.drain()
-			s.rotate(true)
-			return nil
-		}
-	}
+	s.group.Run(ctx, group.Work[change]{Commit: s.commit, Tick: tick.C, Ticked: func() { s.rotate(false) }})
+	s.rotate(true)
+	return nil
 }
 
-func (s *Sink) collect(c change) []change {
-	group := []change{c}
-	for size := len(c.lines); size < maxGroup; {
-		select {
-		case c := <-s.queue:
-			group = append(group, c)
-			size += len(c.lines)
-		default:
-			return group
-		}
-	}
-	return group
-}
-
-func (s *Sink) commit(group []change) {
-	err := s.write(group)
+func (s *Sink) commit(all []change) {
+	err := s.write(all)
 	if err != nil {
 		s.cfg.Log.Error("readings are not written", "dir", s.cfg.Dir, "error", err)
 		s.abandon()
 	}
-	for _, c := range group {
+	for _, c := range all {
 		c.done(err)
 	}
 	s.rotate(false)
 }
 
-func (s *Sink) write(group []change) error {
+func (s *Sink) write(all []change) error {
 	if s.file == nil {
 		if err := s.begin(); err != nil {
 			return err
@@ -263,7 +225,7 @@ func (s *Sink) write(group []change) error {
 		}
 	}
 	out := bufio.NewWriterSize(s.file, 256<<10)
-	for _, c := range group {
+	for _, c := range all {
 		n, err := out.Write(c.lines)
 		s.size += int64(n)
 		if err != nil {
@@ -327,21 +289,6 @@ func (s *Sink) abandon() {
 	s.file, s.size = nil, 0
 	if err != nil {
 		s.cfg.Log.Error("a file of readings is not closed", "file", name, "error", err)
-	}
-}
-
-// drain closes the door, waits until nobody is in it, and writes what came in.
-func (s *Sink) drain() {
-	close(s.stop)
-	s.gate.Lock()
-	defer s.gate.Unlock()
-	for {
-		select {
-		case c := <-s.queue:
-			s.commit([]change{c})
-		default:
-			return
-		}
 	}
 }
 

@@ -1,8 +1,6 @@
 // Package pebble is the embedded store: one directory, one process. Writes go
-// through a commit group of our own: one goroutine drains the queue into one
-// batch, syncs once, and reports in order. There is no timer: under load a
-// batch is whatever arrived during the last sync, and a lone write waits for
-// nothing.
+// through a commit group of our own (package group): one goroutine makes one batch
+// of what arrived during the last sync, syncs once, and reports in order.
 //
 // It never reports a change set done before the sync returned. After a failed
 // commit it refuses everything until it is opened anew, because what is on disk
@@ -14,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +19,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"gnomon/cloud/store"
+	"gnomon/cloud/store/group"
+	"gnomon/cloud/store/pebble/logger"
 )
 
 // Config says where the store is and what it may use. Zero fields have the
@@ -38,15 +37,8 @@ type Config struct {
 // Store is a store.Store on pebble. Run commits; until it runs, Submit only queues.
 type Store struct {
 	db     *pebble.DB
-	queue  chan change
-	stop   chan struct{} // closed when Run ends
-	gate   sync.RWMutex  // held by Submit while it queues, so that Run can tell when nobody does any more
+	group  *group.Group[change]
 	broken atomic.Pointer[error]
-}
-
-type change struct {
-	records []store.Record
-	done    func(error)
 }
 
 // Open opens or creates the store in cfg.Dir.
@@ -76,7 +68,7 @@ func Open(cfg Config) (*Store, error) {
 		Cache:              cache,
 		MemTableSize:       cfg.MemTable,
 		FormatMajorVersion: pebble.FormatNewest,
-		Logger:             logger{cfg.Log},
+		Logger:             logger.Logger{Log: cfg.Log},
 	}
 	// Merging what has just been flushed into all there is costs as much as all there
 	// is, and almost everything that is read is read from memory: so it waits for more.
@@ -86,7 +78,7 @@ func Open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, explainOpen(cfg, err)
 	}
-	s := &Store{db: db, queue: make(chan change, cfg.Queue), stop: make(chan struct{})}
+	s := &Store{db: db, group: group.New(group.Config[change]{Queue: cfg.Queue, Bytes: maxGroup, Size: sizeOf, Closed: store.ErrClosed})}
 	if err := s.checkFormat(); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -124,28 +116,6 @@ func (s *Store) Load(_ context.Context, key store.Key) ([]byte, error) {
 	}
 	defer closer.Close()
 	return append([]byte(nil), value...), nil
-}
-
-// Submit implements store.Store.
-func (s *Store) Submit(ctx context.Context, records []store.Record, done func(error)) error {
-	if err := s.Err(); err != nil {
-		return err
-	}
-	s.gate.RLock()
-	defer s.gate.RUnlock()
-	select {
-	case <-s.stop:
-		return store.ErrClosed
-	default:
-	}
-	select {
-	case s.queue <- change{records, done}:
-		return nil
-	case <-s.stop:
-		return store.ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // Err tells why the store no longer accepts changes; nil when it does.

@@ -3,13 +3,14 @@ package readings
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"gnomon/cloud/readings"
+	"gnomon/cloud/store/group"
+	"gnomon/cloud/store/pebble/logger"
 	"gnomon/schema/reading"
 )
 
@@ -33,21 +34,7 @@ func (s *Store) Submit(ctx context.Context, t readings.Told, done func(error)) e
 	}
 	c := layOut(t)
 	c.done = done
-	s.gate.RLock()
-	defer s.gate.RUnlock()
-	select {
-	case <-s.stop:
-		return readings.ErrClosed
-	default:
-	}
-	select {
-	case s.queue <- c:
-		return nil
-	case <-s.stop:
-		return readings.ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return s.group.Submit(ctx, c)
 }
 
 // place is where a row of a batch is written.
@@ -130,67 +117,29 @@ func (b *block) reason(text string) int {
 // everything accepted is answered. It returns nil, or the failure that broke the
 // store, after which it keeps refusing until ctx ends.
 func (s *Store) Run(ctx context.Context) error {
-	defer s.drain()
-	group := make([]change, 0, 256)
-	for {
-		select {
-		case c := <-s.queue:
-			group = s.collect(append(group[:0], c))
-			s.commit(group)
-			clear(group)
-		case <-ctx.Done():
-			return s.Err()
-		}
-	}
-}
-
-// collect adds what is already waiting, and lets whoever is about to bring more go
-// first: a sync costs as much as many batches.
-func (s *Store) collect(group []change) []change {
-	const yields = 3
-	for size, yielded := group[0].size, 0; size < maxGroup; {
-		select {
-		case c := <-s.queue:
-			group = append(group, c)
-			size += c.size
-		default:
-			if yielded == yields {
-				return group
-			}
-			runtime.Gosched()
-			yielded++
-		}
-	}
-	return group
+	s.group.Run(ctx, group.Work[change]{Commit: s.commit})
+	return s.Err()
 }
 
 // commit writes a group in one batch with one sync and answers its members.
-func (s *Store) commit(group []change) {
+func (s *Store) commit(all []change) {
 	err := s.Err()
 	if err == nil {
-		if err = s.write(group); err != nil {
+		if err = s.write(all); err != nil {
 			err = fmt.Errorf("%w: %w", readings.ErrBroken, err)
 			s.broken.Store(&err)
 		}
 	}
-	for _, c := range group {
+	for _, c := range all {
 		c.done(err)
 	}
 }
 
-func (s *Store) write(group []change) (err error) {
-	defer func() {
-		switch r := recover().(type) {
-		case nil:
-		case fatal:
-			err = r
-		default:
-			panic(r)
-		}
-	}()
+func (s *Store) write(all []change) (err error) {
+	defer logger.Caught(&err)
 	batch := s.db.NewBatch()
 	defer batch.Close()
-	for _, c := range group {
+	for _, c := range all {
 		for _, p := range c.pieces {
 			if err := batch.Merge(p.key, p.value, nil); err != nil {
 				return err
@@ -198,19 +147,4 @@ func (s *Store) write(group []change) (err error) {
 		}
 	}
 	return batch.Commit(pebble.Sync)
-}
-
-// drain closes the door, waits until nobody is in it, and commits what came in.
-func (s *Store) drain() {
-	close(s.stop)
-	s.gate.Lock()
-	defer s.gate.Unlock()
-	for {
-		select {
-		case c := <-s.queue:
-			s.commit([]change{c})
-		default:
-			return
-		}
-	}
 }

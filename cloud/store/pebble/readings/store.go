@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +13,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"gnomon/cloud/readings"
+	"gnomon/cloud/store/group"
+	"gnomon/cloud/store/pebble/logger"
 )
 
 // Config says where the store is and what it may use. Zero fields have the defaults
@@ -30,9 +31,7 @@ type Config struct {
 // Store is a readings.Store on pebble. Run commits; until it runs, Submit only queues.
 type Store struct {
 	db     *pebble.DB
-	queue  chan change
-	stop   chan struct{} // closed when Run ends
-	gate   sync.RWMutex  // held by Submit while it queues, so that Run can tell when nobody does any more
+	group  *group.Group[change]
 	broken atomic.Pointer[error]
 }
 
@@ -62,7 +61,7 @@ func Open(cfg Config) (*Store, error) {
 	defer cache.Unref()
 	options := &pebble.Options{
 		FS: cfg.FS, Cache: cache, MemTableSize: cfg.MemTable, Merger: merger(),
-		FormatMajorVersion: pebble.FormatNewest, Logger: logger{cfg.Log},
+		FormatMajorVersion: pebble.FormatNewest, Logger: logger.Logger{Log: cfg.Log},
 	}
 	for i := range options.Levels { // most of what is there lies at the bottom, is seldom read, and is much alike
 		options.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.GoodCompression }
@@ -71,7 +70,8 @@ func Open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store of readings %s: %w", cfg.Dir, err)
 	}
-	s := &Store{db: db, queue: make(chan change, cfg.Queue), stop: make(chan struct{})}
+	size := func(c change) int { return c.size }
+	s := &Store{db: db, group: group.New(group.Config[change]{Queue: cfg.Queue, Bytes: maxGroup, Size: size, Closed: readings.ErrClosed})}
 	if err := s.checkFormat(); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -117,26 +117,3 @@ func (s *Store) Close() error {
 
 // Bytes returns the space the database takes on disk.
 func (s *Store) Bytes() uint64 { return s.db.Metrics().DiskSpaceUsage() }
-
-// logger passes on what pebble finds worth saying. Its information is of interest
-// to few, so it goes to debug.
-type logger struct{ log *slog.Logger }
-
-func (l logger) Infof(format string, args ...any) {
-	l.log.Debug("pebble", "message", fmt.Sprintf(format, args...))
-}
-
-func (l logger) Errorf(format string, args ...any) {
-	l.log.Error("pebble", "message", fmt.Sprintf(format, args...))
-}
-
-func (l logger) Fatalf(format string, args ...any) {
-	l.log.Error("pebble gave up", "message", fmt.Sprintf(format, args...))
-	panic(fatal(fmt.Sprintf(format, args...)))
-}
-
-// fatal is pebble's verdict that it can't go on. From a commit it is recovered and
-// breaks the store; from pebble's own goroutines it ends the process.
-type fatal string
-
-func (f fatal) Error() string { return "pebble: " + string(f) }
