@@ -238,8 +238,11 @@ func TestProber_ChangeOfProbe(t *testing.T) {
 		n.watch(`{"tcp":{"port":1},"startPeriod":"1s","failures":1}`)
 		time.Sleep(20 * time.Second)
 		n.is(schema.HealthUnhealthy, true)
+		n.mu.Lock() // the new probe has no answer yet
 		n.prober.Watch([]Target{{Instance: "i0", Probe: health(t, `{"tcp":{"port":2}}`)}})
-		if h := n.prober.Health()["i0"]; h.State != schema.HealthStarting {
+		h := n.prober.Health()["i0"]
+		n.mu.Unlock()
+		if h.State != schema.HealthStarting {
 			t.Errorf("%+v", h)
 		}
 		n.is(schema.HealthHealthy, true)
