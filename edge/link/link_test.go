@@ -2,7 +2,6 @@ package link
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -15,7 +14,9 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
+	"gnomon/edge/filesys/crashfs"
 	"gnomon/edge/state"
 	"gnomon/shadow"
 	"gnomon/shadow/wire"
@@ -368,15 +369,14 @@ func TestLink_ThrottledReportIsRetried(t *testing.T) {
 
 func TestLink_WhatCannotBeWrittenIsNotAcknowledged(t *testing.T) {
 	c := newCloud(t)
-	dir := t.TempDir()
-	fs := &fullDisk{FS: state.OS(dir)}
-	store, err := state.Open(state.Config{FS: fs})
+	disk := crashfs.New(1)
+	store, err := state.Open(state.Config{FS: disk.Mount()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	n := start(t, c, t.TempDir(), func(cfg *Config) { cfg.Store = store })
 	n.synced()
-	fs.set(true)
+	disk.Refuse(unix.ENOSPC)
 	c.want("app:web", `{"a":1}`)
 	until(t, "another connection", func() bool { return n.counters.Connects.Load() > 1 })
 	// The cloud has to hear what is wrong, though the sync cannot be written either.
@@ -385,25 +385,8 @@ func TestLink_WhatCannotBeWrittenIsNotAcknowledged(t *testing.T) {
 	if got := n.desired("app:web"); got != "none" {
 		t.Fatalf("acted on without being on disk: %s", got)
 	}
-	fs.set(false)
+	disk.Refuse(nil)
 	until(t, "desired", func() bool { return n.desired("app:web") == `{"a":1}` })
-}
-
-type fullDisk struct {
-	state.FS
-	mu   sync.Mutex
-	full bool
-}
-
-func (f *fullDisk) set(full bool) { f.mu.Lock(); f.full = full; f.mu.Unlock() }
-
-func (f *fullDisk) Create(name string) (state.File, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.full {
-		return nil, errors.New("no space left on device")
-	}
-	return f.FS.Create(name)
 }
 
 func TestLink_OneReportInFlightPerShadow(t *testing.T) {

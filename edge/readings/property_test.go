@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"gnomon/edge/collect"
+	"gnomon/edge/filesys/crashfs"
 	"gnomon/schema/reading"
 )
 
@@ -28,7 +29,7 @@ func (c cell) at() time.Time { return noon.Add(time.Duration(c.slot) * 15 * time
 // machine is a store beside what may be found in it.
 type machine struct {
 	t     *rapid.T
-	fs    *crashFS
+	disk  *crashfs.Disk
 	store *Store
 	clock time.Time
 
@@ -148,18 +149,18 @@ func (m *machine) tell(p *Parcel) {
 func (m *machine) save(*rapid.T) { _ = m.store.Save() }
 
 func (m *machine) trouble(t *rapid.T) {
-	m.fs.left = rapid.IntRange(0, 12).Draw(t, "operations")
-	m.fs.failure = rapid.SampledFrom([]error{nil, nil, unix.ENOSPC, unix.EIO}).Draw(t, "failure")
+	m.disk.Trouble(rapid.IntRange(0, 12).Draw(t, "operations"),
+		rapid.SampledFrom([]error{nil, nil, unix.ENOSPC, unix.EIO}).Draw(t, "failure"))
 }
 
 // reboot loses power, whatever is under way.
 func (m *machine) reboot(*rapid.T) {
-	m.fs.restart()
+	m.disk.Restart()
 	m.open()
 }
 
 func (m *machine) open() {
-	s := Open(Config{FS: m.fs, Now: func() time.Time { return m.clock }})
+	s := Open(Config{FS: m.disk.Mount(), Now: func() time.Time { return m.clock }})
 	m.store = s
 	if st := s.Status(); st.SetAside > 0 {
 		m.t.Fatalf("a power cut damages nothing, and yet %d are set aside", st.SetAside)
@@ -261,13 +262,13 @@ func (m *machine) drain() {
 // what was acknowledged; in the end the cloud has all of it, each value once.
 func TestStore_AnySequence(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := &machine{t: t, fs: newCrashFS(rapid.Uint64().Draw(t, "seed")), clock: noon.Add(2 * time.Hour),
+		m := &machine{t: t, disk: crashfs.New(rapid.Uint64().Draw(t, "seed")), clock: noon.Add(2 * time.Hour),
 			may: map[cell][]reading.Value{}, must: map[cell]bool{}, cloud: map[cell]reading.Value{}, held: map[cell]bool{}}
 		m.open()
 		t.Repeat(map[string]func(*rapid.T){
 			"put": m.put, "send": m.send, "save": m.save, "trouble": m.trouble, "reboot": m.reboot,
 			"": func(*rapid.T) {
-				if m.fs.dead {
+				if m.disk.Off() {
 					m.reboot(nil)
 				}
 				m.check()

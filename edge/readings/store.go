@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"gnomon/edge/collect"
+	"gnomon/edge/filesys"
 	"gnomon/edge/state"
 	"gnomon/schema/reading"
 )
@@ -43,7 +44,7 @@ var DefaultTerms = Terms{Batch: 200, MaxDelay: time.Minute, Keep: 7 * 24 * time.
 // Config of a Store.
 type Config struct {
 	Dir   string
-	FS    state.FS                  // default: Dir
+	FS    filesys.FS                // default: Dir
 	Bytes int                       // bound of what is kept; default DefaultBytes
 	Terms func(policy string) Terms // not called by Open
 	Now   func() time.Time          // default time.Now
@@ -52,7 +53,7 @@ type Config struct {
 
 // Store is the readings of a node. Its methods may be called concurrently.
 type Store struct {
-	fs    state.FS
+	fs    filesys.FS
 	bytes int
 	terms func(string) Terms
 	now   func() time.Time
@@ -60,8 +61,8 @@ type Store struct {
 	put   chan struct{} // there may be something to send
 
 	mu       sync.Mutex
-	segments []*segment // ascending; the last is written to
-	file     state.File // of the last; nil: it is to be written anew
+	segments []*segment   // ascending; the last is written to
+	file     filesys.File // of the last; nil: it is to be written anew
 	index    *index
 	first    uint64 // number of the first segment, where there is none
 	horizon  int64  // times up to it were dropped for want of room: they are not gaps
@@ -99,7 +100,7 @@ func Open(cfg Config) *Store {
 		s.terms = func(string) Terms { return DefaultTerms }
 	}
 	if s.fs == nil {
-		s.fs = directory{state.OS(cfg.Dir), cfg.Dir}
+		s.fs = directory{filesys.OS(cfg.Dir), cfg.Dir}
 	}
 	s.load()
 	return s

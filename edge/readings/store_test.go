@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gnomon/edge/collect"
+	"gnomon/edge/filesys/crashfs"
 	"gnomon/edge/state"
 	"gnomon/schema/reading"
 )
@@ -215,24 +216,12 @@ func TestStore_Damaged(t *testing.T) {
 	}
 }
 
-// deadFS is a disk that takes nothing.
-type deadFS struct {
-	state.FS
-	err error
-}
-
-func (d *deadFS) Create(name string) (state.File, error) {
-	if d.err != nil {
-		return nil, d.err
-	}
-	return d.FS.Create(name)
-}
-
 // Where nothing can be written collection goes on in memory, within a bound: it is
 // said, told to the cloud from there, and written when the disk lets it.
 func TestStore_Held(t *testing.T) {
-	disk := &deadFS{FS: state.OS(t.TempDir()), err: unix.EROFS}
-	r := newRig(t, Config{FS: disk})
+	disk := crashfs.New(1)
+	disk.Refuse(unix.EROFS)
+	r := newRig(t, Config{FS: disk.Mount()})
 	for range 8 {
 		if err := r.Put(r.slot(300, items7...)); !errors.Is(err, ErrHeld) || !errors.Is(err, unix.EROFS) {
 			t.Fatalf("on a read-only disk: %v", err)
@@ -260,7 +249,7 @@ func TestStore_Held(t *testing.T) {
 	if err != nil || len(gaps) != 0 {
 		t.Errorf("the latest is a gap: %+v, %v", gaps, err)
 	}
-	disk.err = nil
+	disk.Refuse(nil)
 	before := r.Status()
 	if err := r.Save(); err != nil {
 		t.Fatal(err)
@@ -434,9 +423,9 @@ func FuzzFrames(f *testing.F) {
 	f.Add(text)
 	f.Add(text[:len(text)/2])
 	f.Fuzz(func(t *testing.T, text []byte) {
-		fs := newCrashFS(1)
-		fs.files["seg-0000000000000001"] = &memFile{text, text}
-		s := Open(Config{FS: fs, Now: func() time.Time { return noon.Add(3 * time.Hour) }})
+		disk := crashfs.New(1)
+		disk.Plant("seg-0000000000000001", text)
+		s := Open(Config{FS: disk.Mount(), Now: func() time.Time { return noon.Add(3 * time.Hour) }})
 		before := s.Status()
 		if _, _, err := s.Find(context.Background(), Query{}); err != nil {
 			t.Fatal(err)

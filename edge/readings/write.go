@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"gnomon/edge/filesys"
 	"gnomon/edge/state"
 )
 
@@ -78,7 +79,7 @@ func (s *Store) rewrite(seg *segment, keep bool) error {
 }
 
 // replace makes a file what it shall be, and leaves it open.
-func (s *Store) replace(name string, text []byte) (state.File, error) {
+func (s *Store) replace(name string, text []byte) (filesys.File, error) {
 	f, err := s.fs.Create(name + tmpSuffix)
 	if err != nil {
 		return nil, err
@@ -164,11 +165,11 @@ func full(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err,
 // directory is one that is made when something is written to it: until then the
 // disk may not let that be.
 type directory struct {
-	state.FS
+	filesys.FS
 	path string
 }
 
-// List implements state.FS.
+// List implements filesys.FS.
 func (d directory) List() ([]string, error) {
 	names, err := d.FS.List()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -177,8 +178,8 @@ func (d directory) List() ([]string, error) {
 	return names, err
 }
 
-// Create implements state.FS. Something else in the directory's place is set aside.
-func (d directory) Create(name string) (state.File, error) {
+// Create implements filesys.FS. Something else in the directory's place is set aside.
+func (d directory) Create(name string) (filesys.File, error) {
 	f, err := d.FS.Create(name)
 	switch {
 	case errors.Is(err, unix.ENOTDIR):

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"gnomon/edge/filesys/crashfs"
 )
 
 // brokenDirs are what a broken disk, another version or a person with a shell
@@ -135,54 +137,24 @@ func TestUnseal_TellsVersionsApart(t *testing.T) {
 	}
 }
 
-// fullFS is a directory in memory with room for so many bytes.
-type fullFS struct {
-	*crashFS
-	room int
-}
-
-func (f *fullFS) used() (n int) {
-	for _, file := range f.files {
-		n += len(file.content)
-	}
-	return n
-}
-
-func (f *fullFS) Create(name string) (File, error) {
-	h, err := f.crashFS.Create(name)
-	return &fullHandle{h, f}, err
-}
-
-type fullHandle struct {
-	File
-	fs *fullFS
-}
-
-func (h *fullHandle) Write(p []byte) (int, error) {
-	if h.fs.used()+len(p) > h.fs.room {
-		return 0, fmt.Errorf("write: %w", unix.ENOSPC)
-	}
-	return h.File.Write(p)
-}
-
 // TestStore_FullDisk: with the reserve an agent starts and takes some changes on
 // a disk that others have filled; then it says so; and it recovers by itself.
 func TestStore_FullDisk(t *testing.T) {
 	at := time.Unix(1000, 0)
-	disk := &fullFS{newCrashFS(1), 1 << 20}
+	disk := crashfs.New(1)
 	put := func(s *Store, n int) error {
 		return s.Put(Record{KindDesired, fmt.Sprint("app:", n), make([]byte, 16<<10)})
 	}
 	reopen := func() *Store {
 		t.Helper()
-		s, err := Open(Config{FS: disk, Now: func() time.Time { return at }})
+		s, err := Open(Config{FS: disk.Mount(), Now: func() time.Time { return at }})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return s
 	}
 	reopen()
-	disk.room = disk.used() // others took the rest
+	disk.Limit(0) // others took the rest
 	s := reopen()
 	if s.BootEpoch() != 2 {
 		t.Fatalf("epoch %d", s.BootEpoch())
@@ -202,12 +174,12 @@ func TestStore_FullDisk(t *testing.T) {
 	if err := put(s, 200); err == nil || !s.Health().Fault.Since.Equal(time.Unix(1000, 0)) {
 		t.Errorf("%v; %+v", err, s.Health().Fault)
 	}
-	disk.room = 2 << 20
+	disk.Limit(1 << 20)
 	for n := range 2 * refillEvery {
 		must(t, put(s, n))
 	}
-	if s.Health().Fault != nil || disk.files[reserveName] == nil || len(disk.files[reserveName].content) != reserveSize {
-		t.Errorf("with room again: %+v, reserve there: %v", s.Health(), disk.files[reserveName] != nil)
+	if reserve := disk.Files()[reserveName]; s.Health().Fault != nil || len(reserve) != reserveSize {
+		t.Errorf("with room again: %+v, %d bytes of reserve", s.Health(), len(reserve))
 	}
 	all, err := s.All(KindDesired)
 	if err != nil || len(all) < taken {
@@ -216,9 +188,9 @@ func TestStore_FullDisk(t *testing.T) {
 }
 
 func TestStore_ReadOnlyDiskIsNamed(t *testing.T) {
-	fs := newCrashFS(1)
-	s := open(t, fs)
-	fs.left, fs.failure = 0, unix.EROFS
+	disk := crashfs.New(1)
+	s := open(t, disk)
+	disk.Trouble(0, unix.EROFS)
 	if err := s.PutDesired(Desired{Name: "app:web"}); !errors.Is(err, unix.EROFS) {
 		t.Fatal(err)
 	}
@@ -235,23 +207,24 @@ func TestStore_ReadOnlyDiskIsNamed(t *testing.T) {
 // the kernel made read-only starts, with an epoch that no start before had, and says what is wrong.
 func TestStore_OpensWhereNothingCanBeWritten(t *testing.T) {
 	at := time.Unix(1_800_000_000, 0)
-	fs := newCrashFS(1)
-	s := open(t, fs)
+	disk := crashfs.New(1)
+	s := open(t, disk)
 	must(t, s.PutDesired(Desired{Name: "app:web", Version: 3}))
 	var before uint64
-	for _, disk := range []struct {
+	for _, fault := range []struct {
 		err  error
 		code string
 	}{{unix.EROFS, CodeReadOnly}, {unix.ENOSPC, CodeFull}, {unix.EROFS, CodeReadOnly}} {
-		s, err := Open(Config{FS: &refusing{fs, disk.err}, Now: func() time.Time { return at }})
+		disk.Refuse(fault.err)
+		s, err := Open(Config{FS: disk.Mount(), Now: func() time.Time { return at }})
 		must(t, err)
-		if f := s.Health().Fault; f == nil || f.Code != disk.code || s.BootEpoch() <= before {
+		if f := s.Health().Fault; f == nil || f.Code != fault.code || s.BootEpoch() <= before {
 			t.Fatalf("epoch %d after %d, %+v", s.BootEpoch(), before, f)
 		}
 		if all, err := s.AllDesired(); err != nil || len(all) != 1 || all[0].Version != 3 {
 			t.Fatalf("%+v, %v", all, err)
 		}
-		if err := s.PutDesired(Desired{Name: "app:web", Version: 4}); !errors.Is(err, disk.err) {
+		if err := s.PutDesired(Desired{Name: "app:web", Version: 4}); !errors.Is(err, fault.err) {
 			t.Fatal(err)
 		}
 		if err := s.RaiseEpoch(s.BootEpoch() + 7); err != nil {
@@ -261,14 +234,3 @@ func TestStore_OpensWhereNothingCanBeWritten(t *testing.T) {
 		at = at.Add(time.Minute)
 	}
 }
-
-// refusing is a directory that can be read.
-type refusing struct {
-	*crashFS
-	err error
-}
-
-func (r *refusing) Create(string) (File, error) { return nil, r.err }
-func (r *refusing) Rename(string, string) error { return r.err }
-func (r *refusing) Remove(string) error         { return r.err }
-func (r *refusing) Sync() error                 { return nil }

@@ -9,6 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
+
+	"gnomon/edge/filesys/crashfs"
 )
 
 // key is one record.
@@ -24,7 +26,7 @@ const absent = ""
 // acknowledged one value, after one that was not the old or the new.
 type machine struct {
 	t     *rapid.T
-	fs    *crashFS
+	disk  *crashfs.Disk
 	store *Store
 	may   map[key][]string
 	used  map[uint64]bool // boot epochs
@@ -48,7 +50,7 @@ func (m *machine) expect(keys []key, value string, err error) {
 			m.may[k] = append(m.may[k], value)
 		}
 	}
-	if err != nil && !errors.Is(err, errCrashed) && !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EIO) {
+	if err != nil && !errors.Is(err, crashfs.ErrOff) && !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EIO) {
 		m.t.Fatalf("a failure that nobody made: %v", err)
 	}
 	fault := m.store.Health().Fault
@@ -91,31 +93,33 @@ func (m *machine) raise(t *rapid.T) {
 
 // trouble arms the disk: soon the power goes, or an operation fails.
 func (m *machine) trouble(t *rapid.T) {
-	m.fs.left = rapid.IntRange(0, 25).Draw(t, "operations")
-	m.fs.failure = rapid.SampledFrom([]error{nil, nil, unix.ENOSPC, unix.EIO}).Draw(t, "failure")
+	m.disk.Trouble(rapid.IntRange(0, 25).Draw(t, "operations"),
+		rapid.SampledFrom([]error{nil, nil, unix.ENOSPC, unix.EIO}).Draw(t, "failure"))
 }
 
 // reboot loses power, whatever is under way, and starts again.
 func (m *machine) reboot(*rapid.T) {
-	m.fs.restart()
+	m.disk.Restart()
 	m.open(0)
 }
 
 // rot damages some records while nothing runs.
 func (m *machine) rot(t *rapid.T) {
-	m.fs.restart()
+	m.disk.Restart()
 	var rotten []key
 	for _, k := range m.keys(t) {
-		f, there := m.fs.files[fileName(k.kind, k.name)]
-		if !there || len(f.content) == 0 {
+		name := fileName(k.kind, k.name)
+		content := m.disk.Files()[name]
+		if len(content) == 0 {
 			continue
 		}
-		at := rapid.IntRange(0, len(f.content)-1).Draw(t, "at")
+		at := rapid.IntRange(0, len(content)-1).Draw(t, "at")
 		if rapid.Bool().Draw(t, "cut") {
-			f.content = f.content[:at]
+			content = content[:at]
 		} else {
-			f.content[at] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
+			content[at] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
 		}
+		m.disk.Plant(name, content)
 		m.may[k] = []string{absent}
 		rotten = append(rotten, k)
 	}
@@ -124,7 +128,7 @@ func (m *machine) rot(t *rapid.T) {
 
 // open starts on what is there, of which some records are damaged.
 func (m *machine) open(damaged int) {
-	s, err := Open(Config{FS: m.fs})
+	s, err := Open(Config{FS: m.disk.Mount()})
 	if err != nil {
 		m.t.Fatalf("open: %v", err)
 	}
@@ -171,7 +175,7 @@ func (m *machine) check(damaged int) {
 // was damaged is set aside and nothing else, and no boot epoch comes twice.
 func TestStore_AnySequence(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := &machine{t: t, fs: newCrashFS(rapid.Uint64().Draw(t, "seed")), may: map[key][]string{}, used: map[uint64]bool{}}
+		m := &machine{t: t, disk: crashfs.New(rapid.Uint64().Draw(t, "seed")), may: map[key][]string{}, used: map[uint64]bool{}}
 		for _, kind := range kinds {
 			for _, name := range []string{"", "app:a", "app:b", "collect:m", "app:.tmp"} {
 				m.may[key{kind, name}] = []string{absent}
@@ -181,7 +185,7 @@ func TestStore_AnySequence(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"put": m.put, "delete": m.delete, "raise": m.raise, "trouble": m.trouble, "reboot": m.reboot, "rot": m.rot,
 			"": func(*rapid.T) {
-				if m.fs.dead {
+				if m.disk.Off() {
 					m.reboot(nil)
 				}
 			},

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gnomon/edge/failpoint"
+	"gnomon/edge/filesys"
 )
 
 // Kind is what a record is about.
@@ -52,14 +53,14 @@ const maxEpoch = 1 << 53
 // Config of a Store.
 type Config struct {
 	Dir string           // created
-	FS  FS               // default OS(Dir)
+	FS  filesys.FS       // default: Dir
 	Now func() time.Time // default time.Now
 	Log *slog.Logger
 }
 
 // Store is the records of one node. Its methods may be called concurrently.
 type Store struct {
-	fs   FS
+	fs   filesys.FS
 	now  func() time.Time
 	log  *slog.Logger
 	lock *os.File
@@ -86,7 +87,7 @@ func Open(cfg Config) (*Store, error) {
 		if err := s.acquire(cfg.Dir); err != nil {
 			return nil, err
 		}
-		s.fs = OS(cfg.Dir)
+		s.fs = filesys.OS(cfg.Dir)
 	}
 	if err := s.begin(); err != nil {
 		s.Close()

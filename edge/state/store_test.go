@@ -11,12 +11,13 @@ import (
 
 	"pgregory.net/rapid"
 
+	"gnomon/edge/filesys/crashfs"
 	"gnomon/shadow"
 )
 
-func open(t *testing.T, fs FS) *Store {
+func open(t *testing.T, disk *crashfs.Disk) *Store {
 	t.Helper()
-	s, err := Open(Config{FS: fs})
+	s, err := Open(Config{FS: disk.Mount()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,32 +135,32 @@ func TestStore_CorruptRecordsAreSetAside(t *testing.T) {
 }
 
 func TestStore_CorruptEpochStartsAnewAndCanBeRaised(t *testing.T) {
-	fs := newCrashFS(1)
-	open(t, fs)
-	fs.files["node-epoch"].content = []byte("rubbish")
-	s := open(t, fs)
+	disk := crashfs.New(1)
+	open(t, disk)
+	disk.Plant("node-epoch", []byte("rubbish"))
+	s := open(t, disk)
 	if s.BootEpoch() != 1 || s.Health().SetAside != 1 {
 		t.Fatalf("epoch %d, quarantined %d", s.BootEpoch(), s.Health().SetAside)
 	}
 	if err := s.RaiseEpoch(700); err != nil {
 		t.Fatal(err)
 	}
-	if got := open(t, fs).BootEpoch(); got != 701 {
+	if got := open(t, disk).BootEpoch(); got != 701 {
 		t.Errorf("epoch after restart %d, want 701", got)
 	}
 }
 
 func TestStore_BadFilesAreBounded(t *testing.T) {
-	fs := newCrashFS(1)
-	s := open(t, fs)
+	disk := crashfs.New(1)
+	s := open(t, disk)
 	for i := range 3 * keptBad {
-		fs.files[fileName(KindDesired, fmt.Sprint("app:", i))] = &memFile{}
+		disk.Plant(fileName(KindDesired, fmt.Sprint("app:", i)), nil)
 	}
 	if _, err := s.AllDesired(); err != nil {
 		t.Fatal(err)
 	}
 	bad := 0
-	for n := range fs.files {
+	for n := range disk.Files() {
 		if strings.HasPrefix(n, badPrefix) {
 			bad++
 		}
@@ -202,10 +203,10 @@ func TestStore_Crash(t *testing.T) {
 // crashAt reports whether the crash came before the series was done.
 func crashAt(t *testing.T, seed uint64, at int) bool {
 	t.Helper()
-	fs := newCrashFS(seed)
-	s := open(t, fs)
+	disk := crashfs.New(seed)
+	s := open(t, disk)
 	used := s.BootEpoch()
-	fs.left = at
+	disk.Trouble(at, nil)
 	names := []string{"", "app:a", "app:b"}
 	acked, tried := map[string]uint64{}, map[string]uint64{}
 	var failure error
@@ -223,11 +224,11 @@ func crashAt(t *testing.T, seed uint64, at int) bool {
 			}
 		}
 	}
-	if failure != nil && !errors.Is(failure, errCrashed) {
+	if failure != nil && !errors.Is(failure, crashfs.ErrOff) {
 		t.Fatal(failure)
 	}
-	fs.restart()
-	s, err := Open(Config{FS: fs})
+	disk.Restart()
+	s, err := Open(Config{FS: disk.Mount()})
 	if err != nil {
 		t.Fatalf("seed %d, crash before operation %d: %v", seed, at, err)
 	}

@@ -3,14 +3,16 @@ package state
 import (
 	"encoding/json"
 	"strings"
+
+	"gnomon/edge/filesys"
 )
 
 // View reads the records of a directory that an agent may be using. It locks,
 // writes and sets aside nothing; what doesn't check out is missing.
-type View struct{ fs FS }
+type View struct{ fs filesys.FS }
 
 // ViewOf returns a view of a directory.
-func ViewOf(dir string) View { return View{OS(dir)} }
+func ViewOf(dir string) View { return View{filesys.OS(dir)} }
 
 // All returns the records of a kind by name.
 func (v View) All(kind Kind) (map[string][]byte, error) {

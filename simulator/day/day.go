@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gnomon/edge/collect"
+	"gnomon/edge/filesys/crashfs"
 	"gnomon/simulator/station"
 )
 
@@ -91,7 +92,7 @@ func newDay(cfg Config, cloud *Cloud) (*Day, error) {
 	}
 	from := at(0).Add(time.Duration(d.random.Int64N(int64(max(d.length()-cfg.Cut, 1)))))
 	d.cut = outage{from, from.Add(cfg.Cut)}
-	d.node = newNode(d.areas, newDisk(cfg.Seed), newUplink(cloud, cfg.Seed, []outage{d.cut}))
+	d.node = newNode(d.areas, crashfs.New(cfg.Seed), newUplink(cloud, cfg.Seed, []outage{d.cut}))
 	d.node.heard = func(policy string, c collect.Cycle) { d.cycles[policy] = append(d.cycles[policy], c) }
 	return d, nil
 }

@@ -12,6 +12,7 @@ import (
 	"gnomon/edge/collect"
 	"gnomon/edge/collect/medium"
 	"gnomon/edge/collect/q376"
+	"gnomon/edge/filesys/crashfs"
 	"gnomon/edge/readings"
 	"gnomon/edge/readings/upward"
 	"gnomon/schema"
@@ -22,7 +23,7 @@ import (
 type node struct {
 	areas  map[string]*area
 	heard  func(policy string, c collect.Cycle) // that has ended
-	disk   *disk
+	disk   *crashfs.Disk
 	uplink *uplink
 	starts uint64
 
@@ -39,7 +40,7 @@ type node struct {
 	works  sync.WaitGroup
 }
 
-func newNode(areas map[string]*area, d *disk, u *uplink) *node {
+func newNode(areas map[string]*area, d *crashfs.Disk, u *uplink) *node {
 	n := &node{areas: areas, disk: d, uplink: u, version: make(map[string]uint64)}
 	for name := range areas {
 		n.version[name] = 1
@@ -60,7 +61,7 @@ func (n *node) open(s schema.Source) (medium.Line, error) {
 func (n *node) start(ctx context.Context) (err error) {
 	n.off.Store(false)
 	n.starts++
-	n.store = readings.Open(readings.Config{FS: n.disk.mount(), Terms: n.terms})
+	n.store = readings.Open(readings.Config{FS: n.disk.Mount(), Terms: n.terms})
 	n.driver = q376.NewOver(n.open)
 	n.engine = collect.New(collect.Config{Drivers: map[schema.SourceKind]collect.Driver{schema.SourceQ376: n.driver}, Store: promising{n.store, &n.promises}})
 	for _, a := range n.areas {
@@ -97,7 +98,7 @@ func (n *node) terms(policy string) readings.Terms {
 // of it reaches a line, the cloud or the disk.
 func (n *node) kill() {
 	n.off.Store(true)
-	n.disk.crash()
+	n.disk.Restart()
 	for _, a := range n.areas {
 		a.hangUp()
 	}

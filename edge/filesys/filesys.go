@@ -1,4 +1,10 @@
-package state
+// Package filesys is a directory as the node's stores write one: records and
+// segments in files, whose content and whose names survive a power cut from their
+// sync on.
+//
+// It promises nothing that the kernel doesn't; it is a seam, for stores to be held
+// against a disk that fails (see crashfs). It never looks below its directory.
+package filesys
 
 import (
 	"io"
@@ -6,8 +12,7 @@ import (
 	"path/filepath"
 )
 
-// FS is the one directory the records live in. It is a seam for tests, which
-// crash it between any two operations.
+// FS is one directory.
 type FS interface {
 	Reader
 	Writer
