@@ -33,7 +33,7 @@ func defaultReadings() readingsConfig { return readingsConfig{Days: readings.Def
 
 func (r *readingsConfig) register(f *pflag.FlagSet) {
 	f.IntVar(&r.Days, "readings-days", r.Days, "days that collected readings are kept")
-	f.StringVar(&r.Dir, "readings-dir", "", "with --store: directory of this replica that readings are written to as files of JSON lines, for somebody to take away")
+	f.StringVar(&r.Dir, "readings-dir", "", "with --store: directory of this replica alone that readings are written to as files of JSON lines, for somebody to take away")
 	f.StringVar(&r.Push, "readings-push", "", "URL of a time-series database that readings are pushed to as they are stored, over Prometheus remote write, such as http://127.0.0.1:9090/api/v1/write; a bearer token is "+pushTokenVariable+" in the environment")
 }
 

@@ -5,6 +5,7 @@
 // It promises that what was reported done is in a file, that files whose names end
 // in .ndjson are whole and never touched again, and that the directory doesn't
 // outgrow its limit: beyond it nothing is taken until files have been taken away. A
+// directory belongs to one sink; who comes second is refused, and touches nothing. A
 // row may be in two files, because nodes tell again what they don't know to be
 // stored; node, policy, meter, item and at tell it apart.
 //
@@ -22,6 +23,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"gnomon/cloud/readings"
@@ -31,6 +33,9 @@ import (
 
 // ErrFull: the directory is at its limit.
 var ErrFull = errors.New("directory of readings is full: take files away")
+
+// ErrInUse: another process writes to the directory.
+var ErrInUse = errors.New("another gnomon cloud writes readings there; give each replica a --readings-dir of its own")
 
 // Config says where files go. Zero fields have the defaults given.
 type Config struct {
@@ -47,6 +52,7 @@ type Config struct {
 type Sink struct {
 	cfg   Config
 	group *group.Group[change]
+	lock  *os.File // of the directory, for as long as the sink is open
 
 	file    *os.File // the one that is being written; nil: none
 	size    int64
@@ -93,19 +99,40 @@ func Open(cfg Config) (*Sink, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o750); err != nil {
 		return nil, fmt.Errorf("directory of readings: %w", err)
 	}
-	left, err := filepath.Glob(filepath.Join(cfg.Dir, "*"+part))
-	if err != nil {
-		return nil, fmt.Errorf("directory of readings: %w", err)
-	}
-	for _, name := range left {
-		if err := recoverFile(name); err != nil {
-			return nil, fmt.Errorf("directory of readings: %w", err)
-		}
+	if err := s.begins(); err != nil {
+		return nil, fmt.Errorf("directory of readings: %w", errors.Join(err, s.Close()))
 	}
 	return s, nil
 }
 
-// recoverFile closes a file that a process before has left.
+// begins takes the directory, and closes what was left there.
+func (s *Sink) begins() error {
+	var err error
+	// The dot keeps it from those who take everything away.
+	if s.lock, err = os.OpenFile(filepath.Join(s.cfg.Dir, ".lock"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+		return err
+	}
+	err = syscall.Flock(int(s.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return fmt.Errorf("%s: %w", s.cfg.Dir, ErrInUse)
+	}
+	if err != nil {
+		return fmt.Errorf("lock %s: %w", s.lock.Name(), err)
+	}
+	left, err := filepath.Glob(filepath.Join(s.cfg.Dir, "*"+part))
+	if err != nil {
+		return err
+	}
+	for _, name := range left {
+		if err := recoverFile(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recoverFile closes a file that a process before has left. What is in it may be in
+// memory alone as yet, and a whole file is whole on disk.
 func recoverFile(name string) error {
 	data, err := os.ReadFile(name) //nolint:gosec // the operator's directory
 	if err != nil {
@@ -115,7 +142,11 @@ func recoverFile(name string) error {
 	if end == 0 {
 		return os.Remove(name)
 	}
-	if err := os.Truncate(name, int64(end)); err != nil {
+	f, err := os.OpenFile(name, os.O_WRONLY, 0) //nolint:gosec // the operator's directory
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Truncate(int64(end)), f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return finish(name)
@@ -292,5 +323,10 @@ func (s *Sink) abandon() {
 	}
 }
 
-// Close does nothing: Run closes the file.
-func (s *Sink) Close() error { return nil }
+// Close leaves the directory to others. Run must have ended, or never begun.
+func (s *Sink) Close() error {
+	if s.lock == nil {
+		return nil
+	}
+	return s.lock.Close()
+}

@@ -41,6 +41,9 @@ func start(t *testing.T, cfg Config) (*Sink, func()) {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 	t.Cleanup(stop)
 	return s, stop
@@ -130,6 +133,27 @@ func TestSink_Killed(t *testing.T) {
 	if parts, _ := filepath.Glob(filepath.Join(after, "*.part")); len(parts) != 0 {
 		t.Errorf("left over: %q", parts)
 	}
+}
+
+// A directory is one sink's alone: another would close the file that this one writes
+// to, and somebody would take it away as whole while rows are still added to it.
+func TestOpen_Twice(t *testing.T) {
+	dir := t.TempDir()
+	s, stop := start(t, Config{Dir: dir})
+	readingstest.Put(t, s, told(1))
+	if _, err := Open(Config{Dir: dir}); !errors.Is(err, ErrInUse) {
+		t.Fatalf("a directory in use is opened again: %v", err)
+	}
+	if whole := lines(t, dir); len(whole) != 0 {
+		t.Errorf("who was refused has closed another's file, with %q", whole)
+	}
+	readingstest.Put(t, s, told(2))
+	stop()
+	if got := lines(t, dir); len(got) != 2 {
+		t.Errorf("%q, want both rows", got)
+	}
+	s, _ = start(t, Config{Dir: dir})
+	readingstest.Put(t, s, told(3))
 }
 
 // A full directory refuses until files have been taken away.
