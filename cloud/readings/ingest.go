@@ -57,12 +57,12 @@ func (s *Service) batch(ctx context.Context, topic wire.Readings, body []byte, v
 		verdict(reading.Verdict{ID: id}, "accepted")
 		return
 	}
-	size := sizeOf(b)
+	told := Told{Node: topic.Thing, Batch: b, Stored: reading.Milli(began)}
+	size := told.Size() + laidOut(b)
 	if err := s.enter(topic.Thing, size); err != nil {
 		verdict(reading.Verdict{ID: id, Code: http.StatusTooManyRequests, Message: err.Error()}, "busy")
 		return
 	}
-	told := Told{Node: topic.Thing, Batch: b, Stored: reading.Milli(began)}
 	stored := func(err error) {
 		s.leave(topic.Thing, size)
 		if err != nil {
@@ -115,8 +115,9 @@ func (s *Service) admit(b *reading.Batch) error {
 	return nil
 }
 
-// sizeOf is about what a batch takes while it waits, in bytes.
-func sizeOf(b *reading.Batch) int {
+// laidOut is about what a batch takes as a sink writes it, in bytes, which is beside
+// it meanwhile.
+func laidOut(b *reading.Batch) int {
 	names := 0
 	for _, item := range b.Items {
 		names += len(item) + 2

@@ -33,7 +33,7 @@ func newMetrics(reg prometheus.Registerer, s *Service) *metrics {
 	}
 	if reg != nil {
 		reg.MustRegister(m.batches, m.rows, m.values, m.old, m.live, m.seconds, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "gnomon_readings_held_bytes", Help: "Batches on their way to disk, decoded.",
+			Name: "gnomon_readings_held_bytes", Help: "Batches on their way to disk, decoded and laid out.",
 		}, func() float64 {
 			s.mu.Lock()
 			defer s.mu.Unlock()

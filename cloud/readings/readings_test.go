@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.uber.org/goleak"
@@ -269,6 +270,22 @@ func TestHandle_Bounds(t *testing.T) {
 	again := one("n1")
 	(<-sink.done)(nil)
 	<-again
+}
+
+// What a batch is said to take is no less than what its rows and values do, whatever
+// they are, those too that were left out.
+func TestTold_Size(t *testing.T) {
+	for _, items := range []int{1, 20, reading.MaxItems} {
+		b := &reading.Batch{Items: make([]string, items)}
+		for range min(reading.MaxRows, reading.MaxValues/items) {
+			b.Rows = append(b.Rows, reading.Row{Values: make([]reading.Value, items)})
+		}
+		takes := len(b.Rows) * int(unsafe.Sizeof(reading.Row{})+uintptr(items)*unsafe.Sizeof(reading.Value{}))
+		b.Rows = b.Rows[:1]
+		if said := (readings.Told{Batch: b}).Size(); said < takes || said > 2*takes {
+			t.Errorf("%d items: said to take %d bytes, and takes %d", items, said, takes)
+		}
+	}
 }
 
 func TestRead(t *testing.T) {

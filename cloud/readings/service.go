@@ -41,7 +41,7 @@ type Config struct {
 	Listening func(topic string) bool // whether a node is there to be asked; nil: that can't be known
 
 	Days      int           // readings are kept for; default DefaultDays
-	HeldBytes int           // of batches on their way to disk, decoded; default 64 MiB, a quarter of which one node may have
+	HeldBytes int           // of batches on their way to disk, decoded and laid out; default 128 MiB, a quarter of which one node may have
 	PerNode   int           // batches of one node on their way to disk; default 8
 	Future    time.Duration // how far ahead of the cloud's clock a reading may be; default 24h
 	Reads     int           // live reads under way; default 256
@@ -62,7 +62,7 @@ func (c Config) withDefaults() Config {
 		c.Days = DefaultDays
 	}
 	if c.HeldBytes == 0 {
-		c.HeldBytes = 64 << 20
+		c.HeldBytes = 128 << 20
 	}
 	if c.PerNode == 0 {
 		c.PerNode = 8

@@ -44,6 +44,17 @@ type Told struct {
 	Stored time.Time // by the cloud's clock
 }
 
+// Size is about what it takes in memory, in bytes. Values that are missing or absent
+// take as much as others, and rows that were left out are held with the rest.
+func (t Told) Size() int {
+	const batch, row, value = 512, 128, 40
+	size := batch + cap(t.Batch.Rows)*(row+value*len(t.Batch.Items))
+	for _, item := range t.Batch.Items {
+		size += 16 + len(item)
+	}
+	return size
+}
+
 // Store is a Sink whose readings can be looked up. A value is told by its node,
 // policy, meter, item and time; what is told first stays, but for a missing one,
 // which a good one fills. Methods are safe for concurrent use.

@@ -33,7 +33,7 @@ import (
 type Config struct {
 	URL        string        // such as http://127.0.0.1:9090/api/v1/write
 	Token      string        // sent as a bearer token; "" = none
-	Queue      int           // values waiting; default 500,000
+	Bytes      int           // of batches waiting, decoded; default 32 MiB, some 500,000 values
 	Samples    int           // in one request; default 5000
 	Timeout    time.Duration // of a request; default 30s
 	BackoffMin time.Duration // before a request is sent again; default 500ms
@@ -51,7 +51,8 @@ type Push struct {
 
 	mu      sync.Mutex
 	waiting []readings.Told
-	values  int // in waiting
+	values  int // that there are to push, of those waiting and under way
+	bytes   int // that these batches take
 }
 
 var _ readings.Follower = (*Push)(nil)
@@ -65,7 +66,7 @@ func New(cfg Config) (*Push, error) {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
 		return nil, fmt.Errorf("%w: must be such as http://127.0.0.1:9090/api/v1/write, without a user or password", ErrURL)
 	}
-	setDefault(&cfg.Queue, 500_000)
+	setDefault(&cfg.Bytes, 32<<20)
 	setDefault(&cfg.Samples, 5000)
 	setDefault(&cfg.Timeout, 30*time.Second)
 	setDefault(&cfg.BackoffMin, 500*time.Millisecond)
@@ -87,15 +88,16 @@ func setDefault[T comparable](v *T, def T) {
 
 // Stored implements readings.Follower.
 func (p *Push) Stored(t readings.Told) {
-	n := good(t)
+	n, size := good(t), t.Size()
 	if n == 0 {
 		return
 	}
 	p.mu.Lock()
-	full := p.values > 0 && p.values+n > p.cfg.Queue
+	full := p.bytes > 0 && p.bytes+size > p.cfg.Bytes
 	if !full {
 		p.waiting = append(p.waiting, t)
 		p.values += n
+		p.bytes += size
 	}
 	p.mu.Unlock()
 	if full {
@@ -172,14 +174,14 @@ func (p *Push) deliver(ctx context.Context, batch []readings.Told, values int) b
 		switch {
 		case err == nil:
 			p.metrics.sent.Add(float64(values))
-			p.done(values)
+			p.done(batch, values)
 			return true
 		case ctx.Err() != nil:
 			return false
 		case errors.As(err, &refused) && !refused.passing():
 			p.cfg.Log.Warn("readings are refused", "url", p.cfg.URL, "values", values, "error", err)
 			p.metrics.dropped.WithLabelValues("refused").Add(float64(values))
-			p.done(values)
+			p.done(batch, values)
 			return true
 		}
 		p.metrics.retries.Inc()
@@ -195,10 +197,13 @@ func (p *Push) deliver(ctx context.Context, batch []readings.Told, values int) b
 	}
 }
 
-func (p *Push) done(values int) {
+func (p *Push) done(batch []readings.Told, values int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.values -= values
+	for _, t := range batch {
+		p.bytes -= t.Size()
+	}
 }
 
 // refusal is an answer that says no.

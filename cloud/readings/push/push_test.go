@@ -16,6 +16,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/klauspost/compress/snappy"
 	dto "github.com/prometheus/client_model/go"
@@ -95,7 +96,7 @@ func TestPush(t *testing.T) {
 	}))
 	defer server.Close()
 	answers = []int{503, 429}
-	p := start(t, Config{URL: server.URL, Token: "secret", Queue: 10, BackoffMin: time.Millisecond, BackoffMax: 2 * time.Millisecond})
+	p := start(t, Config{URL: server.URL, Token: "secret", BackoffMin: time.Millisecond, BackoffMax: 2 * time.Millisecond})
 	begin := time.Date(2026, 3, 29, 0, 0, 0, 0, time.UTC)
 	p.Stored(told("m1", begin, 8))
 	eventually(t, "sent", func() bool { return value(t, p.metrics.sent) == 8 })
@@ -108,7 +109,7 @@ func TestPush(t *testing.T) {
 	p.Stored(told("m1", begin, 3))
 	eventually(t, "refused", func() bool { return value(t, p.metrics.dropped.WithLabelValues("refused")) == 3 })
 
-	full, err := New(Config{URL: server.URL, Queue: 10})
+	full, err := New(Config{URL: server.URL, Bytes: 2 * told("m1", begin, 4).Size()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,6 +118,29 @@ func TestPush(t *testing.T) {
 	}
 	if n := value(t, full.metrics.dropped.WithLabelValues("full")); n != 4 || full.values != 8 {
 		t.Errorf("%g dropped, %d wait; want 4 and 8", n, full.values)
+	}
+}
+
+// Values that there is nothing to push of take as much memory as others.
+func TestPush_BoundedMemory(t *testing.T) {
+	sparse := readings.Told{Node: "n1", Batch: &reading.Batch{Policy: "curve", Items: make([]string, reading.MaxItems)}}
+	for range reading.MaxValues / reading.MaxItems {
+		sparse.Batch.Rows = append(sparse.Batch.Rows, reading.Row{Meter: "m1", Values: make([]reading.Value, reading.MaxItems)})
+	}
+	sparse.Batch.Rows[0].Values[0].State = reading.Good
+	p, err := New(Config{URL: "http://127.0.0.1:9"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 {
+		p.Stored(sparse)
+	}
+	each := len(sparse.Batch.Rows) * (int(unsafe.Sizeof(reading.Row{})) + reading.MaxItems*int(unsafe.Sizeof(reading.Value{})))
+	if n := len(p.waiting); n == 0 || n*each > 64<<20 {
+		t.Errorf("%d batches wait, of %d bytes each", n, each)
+	}
+	if n := value(t, p.metrics.dropped.WithLabelValues("full")); int(n) != 1000-len(p.waiting) {
+		t.Errorf("%g values dropped, of %d batches", n, 1000-len(p.waiting))
 	}
 }
 
