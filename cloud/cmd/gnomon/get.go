@@ -158,11 +158,15 @@ func row(kind schema.Kind, r *client.Resource) []string {
 			node.in("applications").count(), node.in("policies").count(),
 			node.in(schema.ActiveAlarmsMember).count(), node.in(schema.ReadinessMember).text("level"), converged, changed}
 	case schema.KindApplication:
-		mode := desired.text("mode")
+		is := desired
+		if len(desired) == 0 {
+			is = reported // installed on the node itself
+		}
+		mode := is.text("mode")
 		if mode == "" {
 			mode = string(schema.ModeContainer)
 		}
-		return []string{r.Name, mode, desired.text("component"), r.Status.Phase,
+		return []string{r.Name, mode, is.text("component"), r.Status.Phase,
 			reported.text("pid"), reported.text("restarts"), converged, changed}
 	default:
 		source := desired.in("source")

@@ -109,18 +109,20 @@ func (s *session) converge(ctx context.Context, progress io.Writer, list []wante
 
 // stateOf says how far a resource is in a few words.
 func stateOf(r *client.Resource) string {
-	text := r.Status.Phase
-	if r.Status.Converged {
-		if text == "" {
-			return "converged"
-		}
-		return text + ", converged"
+	text, then := r.Status.Phase, ", " // a node has no phase
+	if text == "" {
+		then = ""
 	}
-	if f := r.Status.Fault; f != nil {
+	switch f, n := r.Status.Fault, len(r.Status.Pending); {
+	case r.Status.Converged:
+		return text + then + "converged"
+	case f != nil && text == "":
+		return f.Message
+	case f != nil:
 		return text + ": " + f.Message
+	case n > 0:
+		return fmt.Sprintf("%s%s%d pending", text, then, n)
+	default:
+		return text
 	}
-	if n := len(r.Status.Pending); n > 0 {
-		return fmt.Sprintf("%s, %d pending", text, n)
-	}
-	return text
 }
