@@ -170,7 +170,10 @@ func gapsCommand() *cobra.Command {
 	var o asking
 	c := &cobra.Command{
 		Use:     "gaps --policy NAME",
-		Short:   "Show what a policy should have read and is not there, of the last day or of some time",
+		Short:   "Show what a policy reads and is not there, of the last day or of some time",
+		Long: `Show what a policy, as it is now, reads and is not there, of the last day or of some
+time: at which slots, and how often it was TRIED, which is never before the policy was
+there.`,
 		Example: "  gnomon-edge readings gaps --policy hall --from 48h",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -3,7 +3,8 @@
 // It promises that what it runs survives it: killing, restarting or upgrading it
 // touches no workload. Data goes to standard output, everything else to standard
 // error. The exit status is 0 for success, 1 for failure, 2 for wrong usage, 130
-// when interrupted, and 74 when its own disk failed it. It never prompts, and never listens on a network.
+// when interrupted, and 74 when its own disk failed it. It never prompts, and listens on
+// loopback and the containers' bridge alone, if --bus says so.
 package main
 
 import (
