@@ -91,11 +91,23 @@ func TestDocuments_RoomsExist(t *testing.T) {
 			t.Errorf("ARCHITECTURE.md names %s: %v", m[1], err)
 		}
 		top, _, _ := strings.Cut(m[1], "/")
-		named[top] = true
+		named[top], named[m[1]] = true, true
 	}
 	for r := range rooms {
 		if !named[r] {
 			t.Errorf("ARCHITECTURE.md says nothing of %s", r)
+		}
+	}
+	for _, p := range packages(t) {
+		path := strings.Split(strings.TrimPrefix(p.ImportPath, "gnomon/"), "/")
+		for path[0] == "cloud" || path[0] == "edge" { // where rooms have rows of their own
+			if len(path) == 1 {
+				t.Errorf("ARCHITECTURE.md has no room for %s: give it a row", p.ImportPath)
+			}
+			if len(path) == 1 || named[strings.Join(path, "/")] {
+				break
+			}
+			path = path[:len(path)-1]
 		}
 	}
 }
