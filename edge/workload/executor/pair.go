@@ -199,6 +199,18 @@ func (e *Executor) drop(ctx context.Context, gone, stays found) error {
 	return os.RemoveAll(string(gone.dir))
 }
 
+// dropNext deletes what was started beside an instance that isn't live, and isn't
+// either: that never took over.
+func (e *Executor) dropNext(ctx context.Context, f found) error {
+	var errs []error
+	for _, other := range e.instances(f.name()) {
+		if other.dir != f.dir && other.req.Spec.Former == f.req.Instance {
+			errs = append(errs, e.drop(ctx, other, f))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // tidy deletes the former one of two instances once it has ended, whatever ended it:
 // how the one that took over ends is to be seen.
 func (e *Executor) tidy(ctx context.Context, name string) error {

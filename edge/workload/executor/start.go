@@ -23,7 +23,8 @@ func (e *Executor) Start(ctx context.Context, spec workload.Spec) (workload.Stat
 		return workload.Status{}, err
 	}
 	defer e.lock(spec.Name)()
-	if f, ok := e.find(spec.Name); ok {
+	former, ok := e.find(spec.Name)
+	if f := former; ok {
 		st := e.status(f)
 		if err := f.foreign(); err != nil {
 			return st, err
@@ -37,12 +38,15 @@ func (e *Executor) Start(ctx context.Context, spec workload.Spec) (workload.Stat
 		if st.State.Live() {
 			return e.startBeside(ctx, f, spec)
 		}
+		if err := e.dropNext(ctx, f); err != nil {
+			return workload.Status{}, fmt.Errorf("clean up what was started beside %s of %s: %w", f.req.Instance, spec.Name, err)
+		}
 	}
 	spec.Former = ""
 	if err := e.clean(ctx, spec.Name); err != nil {
 		return workload.Status{}, fmt.Errorf("clean up after the former instance of %s: %w", spec.Name, err)
 	}
-	f, err := e.begin(ctx, spec, nil)
+	f, err := e.begin(ctx, spec, former)
 	if err != nil {
 		if f.req.Root != "" {
 			err = errors.Join(err, e.versions(spec.Name).giveBack())
@@ -61,7 +65,7 @@ func (e *Executor) startBeside(ctx context.Context, former found, spec workload.
 	if err := e.makeRoom(ctx, former, spec); err != nil {
 		return workload.Status{}, fmt.Errorf("start %s beside %s: %w", spec.Name, former.req.Instance, err)
 	}
-	f, err := e.begin(ctx, spec, &former)
+	f, err := e.begin(ctx, spec, former)
 	if err == nil {
 		return e.started(f), nil
 	}
@@ -83,9 +87,10 @@ func (e *Executor) started(f found) workload.Status {
 }
 
 // begin makes an instance and waits until it runs. With an error it returns the
-// instance if it got as far as that.
-func (e *Executor) begin(ctx context.Context, spec workload.Spec, beside *found) (found, error) {
-	f, lock, err := e.prepare(spec, beside)
+// instance if it got as far as that. former is the one before it, which runs if the
+// Spec names it.
+func (e *Executor) begin(ctx context.Context, spec workload.Spec, former found) (found, error) {
+	f, lock, err := e.prepare(spec, former)
 	if err != nil {
 		return found{}, fmt.Errorf("prepare %s: %w", spec.Name, err)
 	}
@@ -121,9 +126,9 @@ func (a again) Error() string { return a.text }
 func (a again) Unwrap() error { return a.cause }
 
 // prepare lays an instance out on disk. It takes the lock before anyone can see
-// the instance: what is not locked counts as dead. beside is the one that runs
-// meanwhile; nil if none does.
-func (e *Executor) prepare(spec workload.Spec, beside *found) (found, *os.File, error) {
+// the instance: what is not locked counts as dead. With an error nothing of it is
+// there.
+func (e *Executor) prepare(spec workload.Spec, former found) (found, *os.File, error) {
 	var id [6]byte
 	_, _ = rand.Read(id[:])
 	req := instance.Request{
@@ -132,7 +137,7 @@ func (e *Executor) prepare(spec workload.Spec, beside *found) (found, *os.File, 
 		Data:    e.DataPath(spec.Name),
 		LogFile: e.LogPath(spec.Name), LogBytes: e.cfg.LogBytes, LogFiles: e.cfg.LogFiles,
 	}
-	if beside != nil {
+	if spec.Former != "" {
 		req.Cgroup += besideMark + req.Instance
 	}
 	// The name comes first: what is made for it List must know of.
@@ -147,48 +152,71 @@ func (e *Executor) prepare(spec workload.Spec, beside *found) (found, *os.File, 
 	}
 	dir := instance.Dir(filepath.Join(e.run(spec.Name), req.Instance))
 	req.Files = filepath.Join(string(dir), "files")
+	var layer string
+	var err error
 	switch spec.Mode {
 	case schema.ModeHost:
-		if err := e.host(&req, beside); err != nil {
-			return found{}, nil, err
-		}
+		err = e.host(&req, former)
 	case schema.ModeContainer:
-		layer, err := e.layer(spec, req.Instance, beside)
-		if err != nil {
-			return found{}, nil, err
-		}
-		req.Volumes, req.Kept = filepath.Join(e.app(spec.Name), "volumes"), filepath.Join(e.cfg.Data, "volumes", spec.Name)
-		if spec.Network == schema.NetworkBridge {
-			req.Bridge = &e.cfg.Bridge
-		}
-		req.Upper, req.Work = filepath.Join(layer, "upper"), filepath.Join(layer, "work")
-		if spec.UserNamespace == schema.UserNamespaceAuto {
-			r, err := e.giveRange(spec.Name)
-			if err != nil {
-				return found{}, nil, err
-			}
-			req.Range = &r
-		}
+		layer, err = e.container(&req, former)
 	case schema.ModeAttach:
-		if err := e.target(&req); err != nil {
-			return found{}, nil, err
-		}
+		err = e.target(&req)
 	}
-	if err := os.MkdirAll(string(dir), 0o700); err != nil {
-		return found{}, nil, err
+	var lock *os.File
+	if err == nil {
+		lock, err = put(dir, req)
 	}
-	if err := os.Chmod(string(dir), 0o711); err != nil { // a user inside must reach its root
-		return found{}, nil, err
+	if err != nil && layer != "" {
+		err = errors.Join(err, os.RemoveAll(layer))
 	}
-	lock, err := dir.Acquire()
 	if err != nil {
 		return found{}, nil, err
 	}
+	return found{dir: dir, req: req}, lock, nil
+}
+
+// put writes an instance down, and returns its lock.
+func put(dir instance.Dir, req instance.Request) (lock *os.File, err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(string(dir)))
+		}
+	}()
+	if err := os.MkdirAll(string(dir), 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(string(dir), 0o711); err != nil { // a user inside must reach its root
+		return nil, err
+	}
+	if lock, err = dir.Acquire(); err != nil {
+		return nil, err
+	}
 	if err := dir.PutRequest(req); err != nil {
 		lock.Close()
-		return found{}, nil, err
+		return nil, err
 	}
-	return found{dir: dir, req: req}, lock, nil
+	return lock, nil
+}
+
+// container makes what a container has to itself. The layer is the one it has made,
+// if any, also with an error.
+func (e *Executor) container(req *instance.Request, former found) (layer string, err error) {
+	s := req.Spec
+	if layer, err = e.layer(req, former); err != nil {
+		return layer, err
+	}
+	req.Volumes, req.Kept = filepath.Join(e.app(s.Name), "volumes"), filepath.Join(e.cfg.Data, "volumes", s.Name)
+	if s.Network == schema.NetworkBridge {
+		req.Bridge = &e.cfg.Bridge
+	}
+	if s.UserNamespace == schema.UserNamespaceAuto {
+		r, err := e.giveRange(s.Name)
+		if err != nil {
+			return layer, err
+		}
+		req.Range = &r
+	}
+	return layer, nil
 }
 
 // besideMark parts the name from the instance in the cgroup of one that was started
@@ -196,13 +224,13 @@ func (e *Executor) prepare(spec workload.Spec, beside *found) (found, *os.File, 
 const besideMark = "@"
 
 // host makes what a host application has to itself.
-func (e *Executor) host(req *instance.Request, beside *found) (err error) {
+func (e *Executor) host(req *instance.Request, former found) (err error) {
 	s := req.Spec
 	var runs []string
-	if beside == nil { // else those are in use
+	if s.Former == "" { // else those are in use
 		req.Files = filepath.Join(e.app(s.Name), "files")
-	} else if beside.req.Root != "" {
-		runs = append(runs, filepath.Base(beside.req.Root))
+	} else if former.req.Root != "" {
+		runs = append(runs, filepath.Base(former.req.Root))
 	}
 	if s.User == schema.UserOwn {
 		uid, err := e.owner(s.Name)
