@@ -62,7 +62,8 @@ type Store interface {
 	Sink
 
 	// Scan calls each with the rows of a policy, in order of Position, until it
-	// returns false. A Row is good until each returns.
+	// returns false. A Row is good until each returns. Not much more is read once ctx
+	// has ended.
 	Scan(ctx context.Context, q Scan, each func(*Row) bool) error
 
 	// Policies lists the policies of which there are readings, at most limit, in

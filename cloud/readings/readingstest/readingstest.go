@@ -6,6 +6,7 @@ package readingstest
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -30,6 +31,7 @@ func Run(t *testing.T, open func(t testing.TB, dir string) Store) {
 	t.Run("FirstStays", func(t *testing.T) { firstStays(t, open) })
 	t.Run("Order", func(t *testing.T) { order(t, open) })
 	t.Run("Expire", func(t *testing.T) { expire(t, open) })
+	t.Run("Cancelled", func(t *testing.T) { cancelled(t, open) })
 	t.Run("Policies", func(t *testing.T) { policies(t, open) })
 	t.Run("Model", func(t *testing.T) { model(t, open) })
 	t.Run("Closed", func(t *testing.T) { closed(t, open) })
@@ -231,6 +233,36 @@ func expire(t *testing.T, open func(testing.TB, string) Store) {
 		if len(left) != 2 || last.At != Day.AddDate(0, 0, 4).UnixMilli() {
 			t.Errorf("%s: left is %q", policy, left)
 		}
+	}
+}
+
+// cancelled: who asked and went away is read nothing more for.
+func cancelled(t *testing.T, open func(testing.TB, string) Store) {
+	s := open(t, t.TempDir())
+	Start(t, s)
+	const meters = 50
+	var rows []reading.Row
+	for m := range meters {
+		rows = append(rows, row(fmt.Sprintf("m%02d", m), Day, reading.Cycle, good(1, 0)))
+	}
+	for i := range meters {
+		Put(t, s, told("n", fmt.Sprintf("p%02d", i), []string{"V"}, rows...))
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	n := 0
+	err := s.Scan(ctx, everything(readings.Policy{Node: "n", Name: "p00"}), func(*readings.Row) bool {
+		cancel()
+		n++
+		return true
+	})
+	if !errors.Is(err, context.Canceled) || n > meters/2 {
+		t.Errorf("%d rows of %d were read for somebody who had gone away, %v", n, meters, err)
+	}
+	if list, err := s.Policies(ctx, readings.Policy{}, meters); !errors.Is(err, context.Canceled) {
+		t.Errorf("%d policies, %v", len(list), err)
+	}
+	if err := s.Expire(ctx, Day.AddDate(1, 0, 0)); !errors.Is(err, context.Canceled) {
+		t.Errorf("Expire: %v", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package readings
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 
@@ -31,7 +32,7 @@ func (s *Store) Scan(ctx context.Context, q readings.Scan, each func(*readings.R
 	defer it.Close()
 	var out readings.Row
 	var seek []byte
-	for ok := it.First(); ok; {
+	for ok := it.First(); ok && ctx.Err() == nil; {
 		_, piece, meter, good := parseKey(it.Key())
 		if !good {
 			return fmt.Errorf("scan readings: %w: key %q", errBlock, it.Key())
@@ -108,7 +109,7 @@ func (s *Store) eachPolicy(ctx context.Context, from readings.Policy, do func(re
 	}
 	defer it.Close()
 	var next []byte
-	for ok := it.First(); ok; ok = it.SeekGE(next) {
+	for ok := it.First(); ok && ctx.Err() == nil; ok = it.SeekGE(next) {
 		p, piece, _, good := parseKey(it.Key())
 		if !good {
 			return fmt.Errorf("policies with readings: %w: key %q", errBlock, it.Key())
@@ -119,5 +120,5 @@ func (s *Store) eachPolicy(ctx context.Context, from readings.Policy, do func(re
 		// Behind all pieces of this policy, and before the next one's.
 		next = append(bytes.TrimSuffix(policyKey(next[:0], p), []byte{0}), 1)
 	}
-	return it.Error()
+	return cmp.Or(it.Error(), ctx.Err())
 }
