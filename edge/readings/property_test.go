@@ -153,6 +153,11 @@ func (m *machine) trouble(t *rapid.T) {
 		rapid.SampledFrom([]error{nil, nil, unix.ENOSPC, unix.EIO}).Draw(t, "failure"))
 }
 
+// set has the clock be wrong, or right again.
+func (m *machine) set(t *rapid.T) {
+	m.clock = noon.Add(time.Duration(rapid.IntRange(0, 4*24).Draw(t, "hours")) * time.Hour)
+}
+
 // reboot loses power, whatever is under way.
 func (m *machine) reboot(*rapid.T) {
 	m.disk.Restart()
@@ -240,9 +245,13 @@ func (m *machine) checkGaps(found map[cell]reading.Value) {
 func (m *machine) drain() {
 	m.clock = m.clock.Add(time.Hour)
 	for range 10_000 {
-		p, _ := m.store.Take(4000)
-		if p == nil {
+		p, next := m.store.Take(4000)
+		if p == nil && next.IsZero() {
 			break
+		}
+		if p == nil {
+			m.clock = next // after the clock was set back there may be some to wait for
+			continue
 		}
 		m.tell(p)
 		m.store.Done(p, nil)
@@ -266,7 +275,7 @@ func TestStore_AnySequence(t *testing.T) {
 			may: map[cell][]reading.Value{}, must: map[cell]bool{}, cloud: map[cell]reading.Value{}, held: map[cell]bool{}}
 		m.open()
 		t.Repeat(map[string]func(*rapid.T){
-			"put": m.put, "send": m.send, "save": m.save, "trouble": m.trouble, "reboot": m.reboot,
+			"put": m.put, "send": m.send, "save": m.save, "trouble": m.trouble, "reboot": m.reboot, "set the clock": m.set,
 			"": func(*rapid.T) {
 				if m.disk.Off() {
 					m.reboot(nil)

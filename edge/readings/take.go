@@ -72,13 +72,18 @@ type waiting struct {
 // they were.
 func fresh(put int64, now time.Time) bool { return put > now.Add(-freshFor).UnixMilli() }
 
+// recent tells whether fresh rows are looked for in the segment at that place. Those
+// of others go up with what has waited.
+func (s *Store) recent(at int, now time.Time) bool {
+	return at >= len(s.segments)-freshSegments && fresh(s.segments[at].last.UnixMilli(), now)
+}
+
 // dueFresh returns fresh rows that have waited for as long as they may, or that are
 // enough for a message.
 func (s *Store) dueFresh(now time.Time) (due *lot, next time.Time) {
 	lots := make(map[string]*lot)
-	from := max(0, len(s.segments)-freshSegments)
-	for _, seg := range s.segments[from:] {
-		if seg.open == 0 || !fresh(seg.last.UnixMilli(), now) {
+	for at, seg := range s.segments {
+		if seg.open == 0 || !s.recent(at, now) {
 			continue
 		}
 		for number, i := range s.infos(seg) {
@@ -115,12 +120,13 @@ func (s *Store) waits(seg *segment, number int, i rowsInfo) bool {
 	return i.size > 0 && !seg.done.has(number) && !s.away[ref{seg.number, number}]
 }
 
-// backlog returns rows that have waited for long, the oldest.
+// backlog returns the oldest of all rows that dueFresh doesn't look at.
 func (s *Store) backlog(now time.Time) *lot {
 	for at, seg := range s.segments {
 		var l *lot
+		recent := s.recent(at, now)
 		for number, i := range s.openOf(seg) {
-			if !s.waits(seg, number, i) || fresh(i.put, now) {
+			if !s.waits(seg, number, i) || recent && fresh(i.put, now) {
 				continue
 			}
 			if l == nil {
