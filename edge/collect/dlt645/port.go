@@ -38,6 +38,14 @@ type meter struct {
 	entries map[wire.DI]int     // how long the data of its blocks is
 
 	interval time.Duration // between its load records; 0 = not known
+	passed   time.Time     // the latest time that it has something of, by its clock
+}
+
+// pass learns that the meter has something of a time.
+func (m *meter) pass(at time.Time) {
+	if at.After(m.passed) {
+		m.passed = at
+	}
 }
 
 // refusal is remembered for a while, so that it doesn't cost time in every cycle.

@@ -121,6 +121,16 @@ func (h *history) put(i int, it placed, data []byte) {
 	h.rows[i][it.Name] = collect.Value{Value: v, At: time.Now(), Err: err}
 }
 
+// absent says why there is nothing of a time by the meter's clock. Only a meter that
+// has something later never will have it: the node's clock doesn't tell, as it may be
+// ahead.
+func (h *history) absent(at time.Time, what, layout string) error {
+	if at.Before(h.meter.passed) {
+		return fmt.Errorf("%w: no %s of %s", collect.ErrNoData, what, at.Format(layout))
+	}
+	return fmt.Errorf("%w: no %s of %s or later", collect.ErrNoValue, what, at.Format(layout))
+}
+
 func (h *history) missing(i int, items []placed, err error) {
 	for _, it := range items {
 		h.rows[i][it.Name] = collect.Value{At: time.Now(), Err: err}
@@ -267,90 +277,4 @@ func (h *history) decode(data []byte) (all []recorded, err error) {
 
 func timeOf(s wire.Stamp) time.Time {
 	return time.Date(s.Year, time.Month(s.Month), int(s.Day), int(s.Hour), int(s.Minute), 0, 0, time.UTC)
-}
-
-const (
-	freezeTime = 0x05060000 // when the nth last daily freeze was
-	maxFreezes = 62
-)
-
-// freezes reads daily freezes. A meter counts them from the latest; one that was
-// without power at a midnight has fewer than days have passed.
-func (h *history) freezes(ctx context.Context, items []placed) error {
-	for i, at := range h.times {
-		today := h.Now.UTC().Add(h.Zone)
-		nth := int(today.Sub(at)/(24*time.Hour)) + 1
-		if nth < 1 || nth > maxFreezes {
-			h.missing(i, items, fmt.Errorf("%w: %s is %d freezes ago", collect.ErrNoData, at.Format(time.DateOnly), nth))
-			continue
-		}
-		if err := h.freeze(ctx, i, nth, items); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// freeze reads the freeze of one time, which is the nth last or a later one.
-func (h *history) freeze(ctx context.Context, i, nth int, items []placed) error {
-	for ; nth > 0; nth-- {
-		asks := []ask{{di: freezeTime | wire.DI(nth)}}
-		place := make(map[wire.DI]int)
-		for _, it := range items {
-			di := it.di&^0xff | wire.DI(nth)
-			if _, twice := place[di]; !twice {
-				place[di] = len(asks)
-				asks = append(asks, ask{di: di})
-			}
-		}
-		answers, err := h.askEach(ctx, asks)
-		if err != nil {
-			return err
-		}
-		when, ok := frozenAt(answers[0])
-		if ok && when.Before(h.times[i]) {
-			continue
-		}
-		for _, it := range items {
-			a := answers[place[it.di&^0xff|wire.DI(nth)]]
-			switch {
-			case a.kind == unanswered, answers[0].kind == unanswered:
-				h.missing(i, []placed{it}, fmt.Errorf("%w: left out of the answer", collect.ErrGarbled))
-			case a.kind == refused && a.word&wire.NoSuchData == 0:
-				h.missing(i, []placed{it}, &Refusal{it.di, a.word})
-			case a.kind == refused || !ok || !when.Equal(h.times[i]):
-				h.missing(i, []placed{it}, fmt.Errorf("%w: no daily freeze of %s", collect.ErrNoData, h.times[i].Format(time.DateOnly)))
-			default:
-				h.put(i, it, a.data)
-			}
-		}
-		return nil
-	}
-	h.missing(i, items, fmt.Errorf("%w: no daily freeze of %s yet", collect.ErrNoData, h.times[i].Format(time.DateOnly)))
-	return nil
-}
-
-// askEach asks for everything, in as many parts as it takes.
-func (h *history) askEach(ctx context.Context, asks []ask) (all []answer, err error) {
-	for len(asks) > 0 {
-		part := asks[:min(len(asks), h.together())]
-		answers, err := h.askAll(ctx, part)
-		if errors.Is(err, ErrTooMany) && h.together() < len(part) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		all, asks = append(all, answers...), asks[len(part):]
-	}
-	return all, nil
-}
-
-// frozenAt reads the time of a freeze.
-func frozenAt(a answer) (time.Time, bool) {
-	if a.kind != answered {
-		return time.Time{}, false
-	}
-	s, err := wire.Minutes.Decode(a.data)
-	return timeOf(s), err == nil
 }
