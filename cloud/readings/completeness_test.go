@@ -134,9 +134,17 @@ func TestCompleteness_Expected(t *testing.T) {
 		vague bool
 	}{
 		"nothing was desired": {want: map[string]string{}},
-		"made at noon": {
-			write: func(b *bench) { b.past.write(b.t, of, day.Add(12*time.Hour), curve("m1", "")) },
+		"made before noon": {
+			write: func(b *bench) { b.past.write(b.t, of, day.Add(12*time.Hour-2*time.Second), curve("m1", "")) },
 			want:  map[string]string{"m1": strings.Repeat(" ", 48) + strings.Repeat(".", 48)},
+		},
+		"made too shortly before noon for the node to have it": {
+			write: func(b *bench) { b.past.write(b.t, of, day.Add(12*time.Hour-time.Second), curve("m1", "")) },
+			want:  map[string]string{"m1": strings.Repeat(" ", 49) + strings.Repeat(".", 47)},
+		},
+		"made in the second of noon": {
+			write: func(b *bench) { b.past.write(b.t, of, day.Add(12*time.Hour), curve("m1", "")) },
+			want:  map[string]string{"m1": strings.Repeat(" ", 49) + strings.Repeat(".", 47)},
 		},
 		"deleted at noon": {
 			write: func(b *bench) {
@@ -152,9 +160,16 @@ func TestCompleteness_Expected(t *testing.T) {
 		"a meter more from noon on": {
 			write: func(b *bench) {
 				b.past.write(b.t, of, day.Add(-time.Hour), curve("m1", ""))
-				b.past.write(b.t, of, day.Add(12*time.Hour), curve("m1 m2", ""))
+				b.past.write(b.t, of, day.Add(12*time.Hour-time.Minute), curve("m1 m2", ""))
 			},
 			want: map[string]string{"m1": strings.Repeat(".", 96), "m2": strings.Repeat(" ", 48) + strings.Repeat(".", 48)},
+		},
+		"a meter more, and which version the node had at noon nobody knows": {
+			write: func(b *bench) {
+				b.past.write(b.t, of, day.Add(-time.Hour), curve("m1", ""))
+				b.past.write(b.t, of, day.Add(12*time.Hour), curve("m1 m2", ""))
+			},
+			want: map[string]string{"m1": strings.Repeat(".", 48) + " " + strings.Repeat(".", 47), "m2": strings.Repeat(" ", 49) + strings.Repeat(".", 47)},
 		},
 		"at six in the morning": {
 			write: func(b *bench) { b.past.write(b.t, of, day.Add(-time.Hour), curve("m1", "")) },

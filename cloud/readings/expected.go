@@ -14,12 +14,19 @@ import (
 )
 
 // span is a version of a policy with the time for which it was in force: from its
-// being written in the cloud, to the next one.
+// being written in the cloud, to the next one. A slot is expected of it from the time
+// on by which the node has it.
 type span struct {
 	version  uint64
 	from, to time.Time
+	taken    time.Time
 	policy   *schema.Policy
 }
+
+// taking is how long a version is given to reach its node: a slot meanwhile is
+// expected of none, since nobody knows which version the node had. History knows
+// whole seconds, so that one to two of them are left.
+const taking = 2 * time.Second
 
 // inForce returns what was desired of a policy within a time, oldest first. Where
 // nothing was, or it was disabled, there is no span. vague tells that the history
@@ -35,13 +42,14 @@ func (s *Service) inForce(ctx context.Context, p identity.Principal, of Policy, 
 	}
 	entries := log.Entries()
 	if len(entries) == 0 { // none is kept
-		return within(nil, now.DesiredVersion, from, to, desiredOf(now)), true, nil
+		return within(nil, desiredOf(now), span{version: now.DesiredVersion, from: from, to: to}), true, nil
 	}
 	for i, e := range entries {
 		began, ended := time.Unix(e.Time, 0), to
+		taken := began.Add(taking)
 		if i == 0 && e.Before != 0 {
 			vague = began.After(from)
-			began = from
+			began, taken = from, from
 		}
 		if i+1 < len(entries) {
 			ended = time.Unix(entries[i+1].Time, 0)
@@ -56,7 +64,7 @@ func (s *Service) inForce(ctx context.Context, p identity.Principal, of Policy, 
 		if err != nil {
 			return nil, false, fmt.Errorf("what was desired of policy %s of %s: %w", of.Name, of.Node, err)
 		}
-		spans = within(spans, e.Version, later(began, from), earlier(ended, to), desired)
+		spans = within(spans, desired, span{version: e.Version, from: later(began, from), to: earlier(ended, to), taken: taken})
 	}
 	return spans, vague, nil
 }
@@ -69,7 +77,7 @@ func desiredOf(d *shadow.Document) *shadow.Value {
 }
 
 // within adds a span, if there is something to read in it.
-func within(spans []span, version uint64, from, to time.Time, desired *shadow.Value) []span {
+func within(spans []span, desired *shadow.Value, sp span) []span {
 	if desired == nil {
 		return spans
 	}
@@ -77,7 +85,8 @@ func within(spans []span, version uint64, from, to time.Time, desired *shadow.Va
 	if err != nil || !policy.IsEnabled() { // one that an older version let pass
 		return spans
 	}
-	return append(spans, span{version, from, to, policy})
+	sp.policy = policy
+	return append(spans, sp)
 }
 
 func later(a, b time.Time) time.Time {
@@ -135,7 +144,7 @@ func settled(p *schema.Policy) time.Duration {
 
 // slots calls each with the slots of a span that have settled.
 func (sp *span) slots(now time.Time, each func(slot time.Time)) {
-	for t := sp.policy.NextSlot(sp.from.Add(-time.Nanosecond)); t.Before(sp.to); t = t.Add(sp.policy.Period.D()) {
+	for t := sp.policy.NextSlot(later(sp.from, sp.taken).Add(-time.Nanosecond)); t.Before(sp.to); t = t.Add(sp.policy.Period.D()) {
 		if t.Add(settled(sp.policy)).After(now) {
 			return
 		}
@@ -147,6 +156,6 @@ func (sp *span) slots(now time.Time, each func(slot time.Time)) {
 
 // isSlot tells whether a time is a slot of the span that has settled.
 func (sp *span) isSlot(at, now time.Time) bool {
-	return !at.Before(sp.from) && at.Before(sp.to) && !at.Add(settled(sp.policy)).After(now) &&
+	return !at.Before(later(sp.from, sp.taken)) && at.Before(sp.to) && !at.Add(settled(sp.policy)).After(now) &&
 		sp.policy.NextSlot(at.Add(-time.Nanosecond)).Equal(at) && sp.policy.InWindow(at)
 }
