@@ -10,7 +10,7 @@ GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 export GOFLAGS ?= -buildvcs=false
 
-.PHONY: help build demo test check bench lint fuzz race vuln docs linear day replicas test-faults valkey
+.PHONY: help build demo test check bench lint fuzz race vuln docs linear day readme replicas test-faults valkey
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ linear: ## 200 histories of versioned updates under kills and cuts, judged by po
 day: ## a station area of 300 meters for a day, in virtual time, as a table (SEED=n repeats one)
 	@report=$$(mktemp); trap 'rm -f "$$report"' EXIT; \
 	DAY=whole REPORT=$$report go test -count=1 -timeout 10m -run '^TestDay$$' ./simulator/day >&2; cat "$$report"
+
+readme: ## the five commands of README.md's station area with slots of a minute, as they are printed (4 minutes)
+	@.ci/deps test
+	README=whole go test -count=1 -timeout 12m -v -run '^TestReadme' ./simulator/endtoend
 
 test-faults: build ## everything that happens to edge nodes, one fault after the other, as a table (SEED=n repeats one, ONLY=regexp takes some)
 	@.ci/deps test
@@ -80,4 +84,4 @@ bench: build ## the figures of benchmarks/, as ratios in one run
 	$(PURE) -o $(BIN)/gnomon-bench ./benchmarks/cmd/gnomon-bench
 	benchmarks/run
 
-check: lint docs vuln linear day race test-faults ## what CI runs besides `make test`
+check: lint docs vuln linear day readme race test-faults ## what CI runs besides `make test`

@@ -107,10 +107,7 @@ func TestReadings_KilledTwentyTimes(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	program := filepath.Join(t.TempDir(), "gnomon-sim")
-	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, "gnomon/simulator/cmd/gnomon-sim").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v: %s", err, out)
-	}
+	program := simulatorPath(t)
 	address, err := cloudproc.FreeAddress()
 	if err != nil {
 		t.Fatal(err)

@@ -16,6 +16,10 @@ const busybox = "/bin/busybox"
 var agentPath, shimPath, rootfs string
 
 func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == asTerminal {
+		fmt.Fprintln(os.Stderr, "terminal:", becomeTerminal(os.Args[2])) // it returns when it fails
+		os.Exit(1)
+	}
 	if os.Geteuid() != 0 {
 		fmt.Fprintln(os.Stderr, "FAIL: containers and cgroups need root: run the tests as root")
 		os.Exit(1)

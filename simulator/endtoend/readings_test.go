@@ -41,10 +41,7 @@ func toldReadings(t *testing.T, text, missing string) map[string]string {
 // same.
 func TestReadings_KilledAndCut(t *testing.T) {
 	const meters = 6
-	program := filepath.Join(t.TempDir(), "gnomon-sim")
-	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, "gnomon/simulator/cmd/gnomon-sim").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v: %s", err, out)
-	}
+	program := simulatorPath(t)
 	address, err := cloudproc.FreeAddress()
 	if err != nil {
 		t.Fatal(err)

@@ -6,11 +6,31 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
 	"gnomon/simulator/cloudproc"
 )
+
+var buildSimulator = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(filepath.Dir(agentPath), "gnomon-sim")
+	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", path, "gnomon/simulator/cmd/gnomon-sim").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("go build gnomon/simulator/cmd/gnomon-sim: %w: %s", err, out)
+	}
+	return path, nil
+})
+
+// simulatorPath returns the path of gnomon-sim, which is built once.
+func simulatorPath(t *testing.T) string {
+	t.Helper()
+	path, err := buildSimulator()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
 
 // simulate runs a station area in a process of its own, which end kills.
 func simulate(t *testing.T, program string, args ...string) (end func()) {
@@ -69,10 +89,7 @@ func areaPolicy(node, address string, meters int) string {
 // an area that goes and comes back is read again.
 func TestStationArea(t *testing.T) {
 	const meters = 50
-	program := filepath.Join(t.TempDir(), "gnomon-sim")
-	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, "gnomon/simulator/cmd/gnomon-sim").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v: %s", err, out)
-	}
+	program := simulatorPath(t)
 	address, err := cloudproc.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
