@@ -102,6 +102,10 @@ func enterContainer(j launch.Job, pid int, args []string, how string) (int, erro
 	}
 	p, err := container.Enter(j, pid, args, console)
 	if err != nil {
+		if console != nil { // its terminal may have come all the same
+			console.Close()
+			(<-stopped)()
+		}
 		return 0, err
 	}
 	defer ignoreInterrupts()()

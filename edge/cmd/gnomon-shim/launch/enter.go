@@ -40,6 +40,7 @@ func Enter(j Job, e Entry) (*os.Process, error) {
 		stdio = []*os.File{e.TTY, e.TTY, e.TTY}
 	}
 	var child *os.Process
+	defer asKillable()()
 	err = g.Fork(j.Limits(), func(attr *syscall.SysProcAttr) error {
 		attr.Credential = credential(u)
 		attr.Setsid = e.Apart || e.TTY != nil
@@ -54,4 +55,15 @@ func Enter(j Job, e Entry) (*os.Process, error) {
 		return nil, fmt.Errorf("start %s: %w", program, err)
 	}
 	return child, nil
+}
+
+// asKillable makes this process, and what it starts, as likely to be ended for
+// memory as any process, until restore is called: an agent may be spared.
+func asKillable() (restore func()) {
+	const file = "/proc/self/oom_score_adj"
+	before, err := os.ReadFile(file)
+	if err != nil || os.WriteFile(file, []byte("0"), 0) != nil {
+		return func() {}
+	}
+	return func() { _ = os.WriteFile(file, before, 0) }
 }
