@@ -36,8 +36,8 @@ type reading struct {
 	at    time.Time
 }
 
-// plan finds out where items are. Those of SunSpec models that can't be found
-// have a reading already, and the error says why.
+// plan finds out where items are. Those of SunSpec models that can't be found, or lie
+// where nothing can be asked for, have a reading already, and the error says why.
 func (p *port) plan(ctx context.Context, id byte, items []schema.Item) (*plan, error) {
 	pl := &plan{items: items, at: items, all: items, got: make(map[place]reading, len(items))}
 	if plain(items) {
@@ -50,6 +50,9 @@ func (p *port) plan(ctx context.Context, id byte, items []schema.Item) (*plan, e
 			base, err := 0, serious(failed) // a meter that keeps silent isn't asked where each model is
 			if err == nil {
 				base, err = p.find(ctx, id, it)
+			}
+			if err == nil {
+				err = reach(it, base)
 			}
 			if err != nil {
 				pl.at[i] = it

@@ -2,6 +2,7 @@ package modbus
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -11,9 +12,17 @@ import (
 	"gnomon/shadow"
 )
 
-// decode takes an item's value out of a block's data.
+// decode takes an item's value out of a block's data, which may be less than what was
+// asked for.
 func decode(b block, data []byte, it schema.Item) (*shadow.Value, error) {
 	at := it.Address - int(b.address)
+	held := len(data) / 2
+	if it.Function <= 2 {
+		held = 8 * len(data)
+	}
+	if at < 0 || at+size(it) > held {
+		return nil, fmt.Errorf("%w: it holds nothing of what is at %d", collect.ErrGarbled, it.Address)
+	}
 	if it.Function <= 2 {
 		return shadow.Flag(data[at/8]>>(at%8)&1 == 1), nil
 	}
