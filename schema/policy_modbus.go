@@ -198,7 +198,8 @@ func (it *Item) validateModbus(c *check, at string) {
 
 // validateModbus checks what holds between the parts of a policy: that items can be
 // read with what may be sent and lie in no forbidden register, and that what may be
-// written is there.
+// written is there. Where items of SunSpec models lie only the driver finds out, which
+// asks for nothing forbidden either.
 func (p *Policy) validateModbus(c *check) {
 	if p.Source.Kind.Protocol() != Modbus {
 		c.need(len(p.Writes) == 0, "writes", "is for Modbus", len(p.Writes))

@@ -9,6 +9,9 @@
 // after anything went wrong. A port that fails is opened again; a unit that is
 // dead costs its neighbours on the line a bounded share of the time.
 //
+// No request touches a register that the policy or the meter's model forbids, nor one
+// past the last: of items in SunSpec models that is found out where they are.
+//
 // It writes only when it is asked to (Write), one item once, and shows what the meter
 // says of it afterwards. What may be written is decided before (collect.Engine).
 package modbus

@@ -2,7 +2,6 @@ package modbus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -52,7 +51,7 @@ func (p *port) plan(ctx context.Context, id byte, items []schema.Item) (*plan, e
 				base, err = p.find(ctx, id, it)
 			}
 			if err == nil {
-				err = reach(it, base)
+				err = p.unit(id).reach(it, base)
 			}
 			if err != nil {
 				pl.at[i] = it
@@ -62,7 +61,7 @@ func (p *port) plan(ctx context.Context, id byte, items []schema.Item) (*plan, e
 				}
 				continue
 			}
-			pl.signs[schema.Item{Function: it.Function, Address: base, Type: "uint16", Order: "ABCD", Scale: 1}] = it.Block
+			pl.signs[signOf(it, base)] = it.Block
 			it.Address += base
 			for k := range it.ScaleFrom {
 				it.ScaleFrom[k].Address += base // of those that aren't there, too: nobody reads them
@@ -169,73 +168,4 @@ func number(r reading, of schema.Item) (float64, error) {
 		return 0, err
 	}
 	return strconv.ParseFloat(v.Text(), 64)
-}
-
-// Where SunSpec maps may begin, and the most models that are looked through.
-var sunSpecBases = []int{40000, 50000, 0}
-
-const (
-	sunSpecMark   = "SunS"
-	sunSpecEnd    = 0xffff
-	maxSunSpec    = 64
-	sunSpecAbsent = 10 * time.Minute // how long it is believed that there is no model
-)
-
-// errNoModel: the meter has no SunSpec model of a number.
-var errNoModel = fmt.Errorf("%w: no such SunSpec model", collect.ErrException)
-
-// find returns where the SunSpec model begins that an item is in.
-func (p *port) find(ctx context.Context, id byte, it schema.Item) (int, error) {
-	u := p.unit(id)
-	if base, known := u.blocks[it.Block]; known {
-		return base, nil
-	}
-	if time.Now().Before(u.until) {
-		return 0, fmt.Errorf("%w: %d", errNoModel, it.Block)
-	}
-	for _, base := range sunSpecBases {
-		found, err := p.walk(ctx, id, byte(it.Function), base)
-		if errors.Is(err, collect.ErrException) {
-			continue // no such registers
-		}
-		if err != nil {
-			return 0, err
-		}
-		if found == nil {
-			continue
-		}
-		u.blocks = found
-		if at, has := found[it.Block]; has {
-			return at, nil
-		}
-		break
-	}
-	u.until = time.Now().Add(sunSpecAbsent)
-	return 0, fmt.Errorf("%w: %d", errNoModel, it.Block)
-}
-
-// walk goes along the models of a map; nil: there is no map at base.
-func (p *port) walk(ctx context.Context, id, function byte, base int) (map[int]int, error) {
-	pair := func(at int) ([]byte, error) {
-		return p.read(ctx, id, block{function: function, address: uint16(at), quantity: 2})
-	}
-	data, err := pair(base)
-	if err != nil || string(data) != sunSpecMark {
-		return nil, err
-	}
-	found := make(map[int]int)
-	for at, n := base+2, 0; n < maxSunSpec && at+2 <= math.MaxUint16; n++ {
-		if data, err = pair(at); err != nil {
-			return nil, err
-		}
-		model, length := int(data[0])<<8|int(data[1]), int(data[2])<<8|int(data[3])
-		if model == sunSpecEnd {
-			break
-		}
-		if _, twice := found[model]; !twice {
-			found[model] = at
-		}
-		at += 2 + length
-	}
-	return found, nil
 }

@@ -36,9 +36,11 @@ type port struct {
 type unit struct {
 	medium.Absence
 	cuts      cuts
-	forbidden schema.Ranges // that cuts are known of
+	forbidden schema.Ranges // registers that nothing may be asked of now
 	blocks    map[int]int   // of SunSpec models, where they begin
 	until     time.Time     // no others are looked for until then
+	searched  schema.Ranges // what was forbidden when they were
+	hidden    *outOfReach   // where that search couldn't go; nil = it went everywhere
 	last      grouping
 }
 
