@@ -197,3 +197,58 @@ func TestInterrupted_LayerOfNobody(t *testing.T) {
 		})
 	}
 }
+
+// The link to the current version leads to one that was started, also where an
+// instance of another came no further than that.
+func TestInterrupted_CurrentIsWhatWasStarted(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	full, room := cramped(n)
+	n.start(n.release("1", "exit 0"))
+	n.await("app")
+	bad := n.release("2", "")
+	bad.Command = []string{"nothing"}
+	if _, err := n.Start(t.Context(), bad); err == nil {
+		t.Fatal("started")
+	}
+	n.kept("1", "1", "1", "2")
+	dirs, err := filepath.Glob(filepath.Join(n.data, "run/app/*"))
+	if err != nil || len(dirs) != 1 {
+		t.Fatal(dirs, err)
+	}
+	if err := os.RemoveAll(dirs[0]); err != nil { // else a start makes room first
+		t.Fatal(err)
+	}
+	eventually(t, "the shim has let go of them", func() bool { return inodesIn(n) == 2 })
+	full()
+	if st, err := n.Start(t.Context(), n.release("3", "")); !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("%+v %v", st, err)
+	}
+	n.kept("1", "1", "1", "3")
+
+	// Beside one that runs it is that one.
+	current := func(digit string) { // whatever has proved itself meanwhile
+		t.Helper()
+		if to, err := os.Readlink(filepath.Join(n.data, "apps/app/current")); err != nil || filepath.Base(to) != strings.Repeat(digit, 16) {
+			t.Errorf("the current version is %s, want %s: %v", to, digit, err)
+		}
+	}
+	room()
+	a := n.start(n.release("4", "exec sleep 1000"))
+	current("4")
+	full()
+	next := n.release("5", "exec sleep 1000")
+	next.Former = a.Instance
+	if st, err := n.Start(t.Context(), next); !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("%+v %v", st, err)
+	}
+	current("4")
+	room()
+	onlyOne(n, a)
+	// Also where it is the switch itself that fails.
+	if out, err := n.elsewhere(next, "version.switched=error"); err == nil {
+		t.Fatalf("started: %s", out)
+	}
+	current("4")
+	onlyOne(n, a)
+}

@@ -69,7 +69,10 @@ func (e *Executor) startBeside(ctx context.Context, former found, spec workload.
 	if err == nil {
 		return e.started(f), nil
 	}
-	if f.dir == "" {
+	if f.dir == "" { // it came no further than its version
+		if former.req.Root != "" {
+			err = errors.Join(err, e.versions(spec.Name).point(current, filepath.Base(former.req.Root)))
+		}
 		return workload.Status{}, err
 	}
 	st := e.alone(f)
@@ -92,7 +95,7 @@ func (e *Executor) started(f found) workload.Status {
 func (e *Executor) begin(ctx context.Context, spec workload.Spec, former found) (found, error) {
 	f, lock, err := e.prepare(spec, former)
 	if err != nil {
-		return found{}, fmt.Errorf("prepare %s: %w", spec.Name, err)
+		return f, fmt.Errorf("prepare %s: %w", spec.Name, err)
 	}
 	err = e.launch(ctx, f, lock)
 	rec, rerr := f.dir.ReadRecord()
@@ -127,7 +130,7 @@ func (a again) Unwrap() error { return a.cause }
 
 // prepare lays an instance out on disk. It takes the lock before anyone can see
 // the instance: what is not locked counts as dead. With an error nothing of it is
-// there.
+// there but, with Root in its Request, its version, which is the current one then.
 func (e *Executor) prepare(spec workload.Spec, former found) (found, *os.File, error) {
 	var id [6]byte
 	_, _ = rand.Read(id[:])
@@ -170,7 +173,7 @@ func (e *Executor) prepare(spec workload.Spec, former found) (found, *os.File, e
 		err = errors.Join(err, os.RemoveAll(layer))
 	}
 	if err != nil {
-		return found{}, nil, err
+		return found{req: req}, nil, err
 	}
 	return found{dir: dir, req: req}, lock, nil
 }
