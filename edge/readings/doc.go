@@ -12,7 +12,9 @@
 //     only where there is no room: of what is kept the oldest that the cloud has
 //     goes first, then the oldest, and that is counted and said;
 //   - where nothing can be written, rows are held in memory, as many as maxHeld
-//     takes, told from there, and written as soon as the disk lets them;
+//     takes, told from there, and written as soon as the disk lets them; on a full
+//     disk what is more than that is written in the place of the oldest, as long as
+//     others leave it the room;
 //   - memory doesn't grow with what is kept: there are bits for each value of the
 //     days that are kept, within maxIndex.
 //

@@ -13,7 +13,7 @@ const pruneEvery = 10 * time.Minute
 func (s *Store) bound() {
 	for s.held() > maxHeld && s.dropHeld() {
 	}
-	for s.size() > s.bytes && (s.drop(true) || s.drop(false)) {
+	for s.size() > s.bytes && (s.drop((*segment).told) || s.drop((*segment).any)) {
 	}
 	now := s.now()
 	for i := 0; i < len(s.segments)-1; i++ {
@@ -55,20 +55,29 @@ func (s *Store) over(seg *segment, now time.Time) bool {
 	return seg.last.Add(longest).Before(now) && (latest < now.Add(-longest).UnixMilli() || latest > now.UnixMilli())
 }
 
-// drop drops the oldest segment for want of room, but for the one that is written
-// to: one that the cloud has, or any.
-func (s *Store) drop(had bool) bool {
-	at := slices.IndexFunc(s.segments[:max(0, len(s.segments)-1)], func(seg *segment) bool { return seg.open == 0 || !had })
+// What may be dropped for want of room.
+func (s *segment) told() bool   { return s.open == 0 }
+func (s *segment) onDisk() bool { return s.synced > 0 }
+func (s *segment) any() bool    { return true }
+
+// drop drops the oldest such segment for want of room, but never the one that is
+// written to.
+func (s *Store) drop(such func(*segment) bool) bool {
+	at := slices.IndexFunc(s.segments[:max(0, len(s.segments)-1)], such)
 	if at < 0 {
 		return false
 	}
 	seg := s.segments[at]
-	if seg.synced == 0 {
-		s.forget(seg, 0)
-	}
 	s.lose(seg.openPoints, "no room")
+	latest := seg.beyond
 	for _, span := range seg.spans {
-		s.horizon = max(s.horizon, min(span.to, s.now().UnixMilli()))
+		latest = max(latest, min(span.to, s.now().UnixMilli()))
+	}
+	if at == 0 {
+		s.horizon = max(s.horizon, latest)
+	} else { // what is kept of earlier times may still have gaps; the index knows of those that go
+		before := s.segments[at-1]
+		before.beyond = max(before.beyond, latest)
 	}
 	s.remove(at)
 	return true

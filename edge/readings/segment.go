@@ -24,6 +24,7 @@ type segment struct {
 	spans      map[string]span // by policy, the times that its rows are of
 	first      time.Time       // when its first and last rows were put
 	last       time.Time
+	beyond     int64 // the latest time of segments between it and the next one that were dropped
 
 	info []rowsInfo // by number; nil: it has to be read again
 }
@@ -48,7 +49,7 @@ const (
 )
 
 func newSegment(number uint64) *segment {
-	return &segment{number: number, spans: make(map[string]span)}
+	return &segment{number: number, spans: make(map[string]span), beyond: math.MinInt64}
 }
 
 func (s *segment) name() string { return fmt.Sprintf("%s%016x", filePrefix, s.number) }

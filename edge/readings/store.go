@@ -72,6 +72,7 @@ type Store struct {
 	counts   counts
 	fault    *state.Fault
 	pruned   time.Time // when the index was looked through
+	inVain   time.Time // when segments were dropped, and a full disk took no more for it
 	closed   bool
 }
 

@@ -1,17 +1,21 @@
 package readings
 
 import (
+	"errors"
 	"math/rand/v2"
 	"testing"
 	"time"
 )
 
-// fill puts rows until there are so many segments, all within a minute. Their values
-// are such as take much room.
-func (r *rig) fill(segments int) {
+// perFill is how many points a slot of fill has, of which a segment takes few.
+const perFill = 1000 * 7
+
+// fill puts so many slots, within a minute. Their values are such as take much room.
+// It returns the times of those.
+func (r *rig) fill(slots int) (times []time.Time) {
 	r.t.Helper()
 	random := rand.New(rand.NewPCG(1, 1))
-	for len(r.segments) < segments {
+	for range slots {
 		r.clock = r.clock.Add(100 * time.Millisecond)
 		rows := r.slot(1000, items7...)
 		for i := range rows.Rows {
@@ -19,8 +23,12 @@ func (r *rig) fill(segments int) {
 				rows.Rows[i].Values[j] = good(random.Int64N(1e17))
 			}
 		}
-		r.put(rows)
+		if err := r.Put(rows); err != nil && !errors.Is(err, ErrHeld) {
+			r.t.Fatal(err)
+		}
+		times = append(times, r.clock)
 	}
+	return times
 }
 
 // Whatever was put is told once there is time for it, however much it was, how
@@ -44,7 +52,10 @@ func TestStore_TakesAll(t *testing.T) {
 	for name, since := range tests {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, Config{})
-			r.fill(freshSegments + 3)
+			r.fill(55)
+			if len(r.segments) < freshSegments+3 {
+				t.Fatalf("%d segments", len(r.segments))
+			}
 			since(r)
 			r.clock = r.clock.Add(DefaultTerms.MaxDelay)
 			all := r.Status().Unsent

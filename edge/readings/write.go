@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -13,13 +14,33 @@ import (
 	"gnomon/edge/state"
 )
 
+// Others may take the room on a full disk, too.
+const (
+	maxInVain = 2 * segmentBytes // dropped without anything being written for it
+	vainPause = time.Hour        // until something is dropped again that the cloud doesn't have
+)
+
 // write brings all that is in memory alone to the disk; mu is held. On a full disk
-// the oldest that the cloud has makes room.
+// the oldest that the cloud has makes room, and, once more is held than may be, the
+// oldest.
 func (s *Store) write() error {
 	s.mark()
 	err := s.writeAll()
-	if full(err) && s.drop(true) {
-		err = s.writeAll()
+	inVain := 0
+	for full(err) && inVain < maxInVain {
+		held, size := s.held(), s.size()
+		since := s.now().Sub(s.inVain)
+		spare := held > maxHeld && (since < 0 || since >= vainPause)
+		if !s.drop((*segment).told) && !(spare && s.drop((*segment).onDisk)) {
+			break
+		}
+		inVain += size - s.size()
+		if err = s.writeAll(); s.held() < held {
+			inVain = 0
+		}
+	}
+	if inVain >= maxInVain {
+		s.inVain = s.now()
 	}
 	s.note(err)
 	return err
