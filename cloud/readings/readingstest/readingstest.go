@@ -170,6 +170,9 @@ func order(t *testing.T, open func(testing.TB, string) Store) {
 		for i := range 12 { // of three pieces
 			rows = append(rows, row(meter, Day.Add(time.Duration(i)*time.Hour), reading.Cycle, good(int64(i), 0)))
 		}
+		for i := range 20 { // as often as may be
+			rows = append(rows, row(meter, Day.Add(4*time.Hour-950*time.Millisecond+time.Duration(i)*100*time.Millisecond), reading.Cycle, good(int64(i), 0)))
+		}
 	}
 	Put(t, s, told("n", "p", []string{"V"}, rows...))
 	Put(t, s, told("n", "p2", []string{"V"}, rows...))
@@ -209,8 +212,8 @@ func order(t *testing.T, open func(testing.TB, string) Store) {
 		}
 	}
 	one, _ := all(t, s, readings.Scan{Policy: p, Meter: "m1", From: Day.Add(time.Hour), To: Day.Add(9 * time.Hour)})
-	if len(one) != 8 {
-		t.Errorf("%d rows of one meter, want 8: %q", len(one), one)
+	if len(one) != 8+20 {
+		t.Errorf("%d rows of one meter, want 28: %q", len(one), one)
 	}
 }
 
@@ -344,7 +347,7 @@ func note(want map[cell]string, states map[cell]reading.State, b readings.Told, 
 func drawBatch(rt *rapid.T, node string) readings.Told {
 	items := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"V", "I", "P", "E"}), 1, 4, rapid.ID[string]).Draw(rt, "items")
 	rows := rapid.SliceOfNDistinct(rapid.Custom(func(rt *rapid.T) reading.Row {
-		at := Day.Add(time.Duration(rapid.IntRange(-1, 40).Draw(rt, "slot")) * 15 * time.Minute)
+		at := Day.Add(time.Duration(rapid.IntRange(-1, 40).Draw(rt, "slot"))*15*time.Minute + time.Duration(rapid.SampledFrom([]int{0, 0, 100, 37_000, 450_300}).Draw(rt, "beside"))*time.Millisecond)
 		r := row(rapid.SampledFrom([]string{"m1", "m2"}).Draw(rt, "meter"), at, reading.Source(rapid.IntRange(1, 4).Draw(rt, "source")))
 		r.Arrived = at.Add(time.Duration(rapid.Int64Range(-1e9, 1e9).Draw(rt, "arrived")) * time.Millisecond)
 		for range items {

@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
-	"strings"
 
 	"gnomon/cloud/readings"
 	"gnomon/schema/reading"
@@ -29,6 +29,7 @@ type block struct {
 	items   []string
 	reasons []string
 	rows    []row
+	cut     bool // some of it is out of bounds, and left out; not laid out
 }
 
 type row struct {
@@ -43,11 +44,17 @@ type telling struct {
 	arrived, stored int64
 }
 
+// cell is a value, in as little room as may be: there are many at once.
 type cell struct {
-	state   reading.State
-	telling int // of its row
-	reason  int
-	number  reading.Number
+	mantissa int64
+	exponent int16
+	telling  uint16 // of its row
+	reason   uint16
+	state    reading.State
+}
+
+func (c *cell) number() reading.Number {
+	return reading.Number{Mantissa: c.mantissa, Exponent: c.exponent}
 }
 
 const (
@@ -106,14 +113,14 @@ func (c *cell) append(out []byte, before reading.Number) ([]byte, reading.Number
 	case reading.Missing:
 		return binary.AppendUvarint(binary.AppendUvarint(out, head), uint64(c.reason)), before
 	}
-	if c.number.Exponent == before.Exponent {
+	if c.exponent == before.Exponent {
 		head |= sameExponent
 	}
 	out = binary.AppendUvarint(out, head)
 	if head&sameExponent == 0 {
-		out = binary.AppendVarint(out, int64(c.number.Exponent))
+		out = binary.AppendVarint(out, int64(c.exponent))
 	}
-	return binary.AppendVarint(out, c.number.Mantissa-before.Mantissa), c.number // the difference may go round, and comes back so
+	return binary.AppendVarint(out, c.mantissa-before.Mantissa), c.number() // the difference may go round, and comes back so
 }
 
 // reader takes a block apart; the first thing that is wrong is kept.
@@ -204,47 +211,69 @@ func parse(data []byte) (*block, error) {
 func (r *reader) cell(b *block, at, column int, before reading.Number) reading.Number {
 	head := r.uint()
 	c := &b.rows[at].cells[column]
-	c.state, c.telling = reading.State(head&stateMask), int(head>>tellingShift)
-	switch {
-	case c.state == reading.Absent:
+	c.state = reading.State(head & stateMask)
+	if c.state == reading.Absent {
 		return before
-	case c.telling >= len(b.rows[at].tellings), c.state > reading.Missing:
+	}
+	telling := head >> tellingShift
+	c.telling = uint16(telling) //nolint:gosec // as below
+	if telling >= uint64(len(b.rows[at].tellings)) || telling > math.MaxUint16 || c.state > reading.Missing {
 		r.bad = true
-	case c.state == reading.Missing:
-		if c.reason = int(r.uint()); c.reason >= len(b.reasons) {
+		c.telling = 0
+		return before
+	}
+	if c.state == reading.Missing {
+		reason := r.uint()
+		c.reason = uint16(reason) //nolint:gosec // as below
+		if reason >= uint64(len(b.reasons)) || reason > math.MaxUint16 {
 			r.bad, c.reason = true, 0
 		}
-	default:
-		c.number.Exponent = before.Exponent
-		if head&sameExponent == 0 {
-			c.number.Exponent = int16(r.int())
-		}
-		c.number.Mantissa = before.Mantissa + r.int()
-		return c.number
+		return before
 	}
-	return before
+	c.exponent = before.Exponent
+	if head&sameExponent == 0 {
+		c.exponent = int16(r.int())
+	}
+	c.mantissa = before.Mantissa + r.int()
+	return c.number()
 }
 
-// merge lays later blocks over earlier ones.
-func merge(blocks []*block) *block {
+// merge lays later blocks over earlier ones, within bounds. The blocks are used up.
+func merge(blocks []*block, within bounds) *block {
 	if len(blocks) == 1 {
 		return blocks[0]
 	}
 	out := new(block)
 	for _, b := range blocks {
 		out.items = union(out.items, b.items)
-		out.reasons = union(out.reasons, b.reasons)
+		if len(out.items) > within.items {
+			out.items, out.cut = out.items[:within.items], true
+		}
+		out.reasons = within.clipReasons(union(out.reasons, b.reasons))
 		out.rows = append(out.rows, b.rows...)
 	}
 	n := 0
 	for _, b := range blocks {
+		if slices.Equal(b.items, out.items) && slices.Equal(b.reasons, out.reasons) {
+			n += len(b.rows)
+			continue
+		}
 		columns, reasons := places(out.items, b.items), places(out.reasons, b.reasons)
+		others, _ := slices.BinarySearch(out.reasons, manyReasons)
+		for i, at := range reasons {
+			if at < 0 {
+				reasons[i] = others
+			}
+		}
 		for range b.rows {
 			out.rows[n].spread(columns, reasons, len(out.items))
 			n++
 		}
 	}
 	out.fold()
+	if n := within.rows(len(out.items)); len(out.rows) > n {
+		out.rows, out.cut = out.rows[:n], true
+	}
 	return out
 }
 
@@ -273,37 +302,48 @@ func union(a, b []string) []string {
 	return slices.Compact(all)
 }
 
-// places tells where each of some texts is in all of them.
+// places tells where each of some texts is among all; −1: it isn't there.
 func places(all, some []string) []int {
 	out := make([]int, len(some))
 	for i, s := range some {
-		out[i], _ = slices.BinarySearchFunc(all, s, strings.Compare)
+		at, there := slices.BinarySearch(all, s)
+		if !there {
+			at = -1
+		}
+		out[i] = at
 	}
 	return out
 }
 
-// spread has a row's cells where the items of a merged block are.
+// spread has a row's cells where the items of a merged block are; those of others go.
 func (r *row) spread(columns, reasons []int, items int) {
-	cells := make([]cell, items)
+	cells, gone := make([]cell, items), false
 	for i, c := range r.cells {
+		if columns[i] < 0 {
+			gone = true
+			continue
+		}
 		if c.state == reading.Missing {
-			c.reason = reasons[c.reason]
+			c.reason = uint16(reasons[c.reason]) //nolint:gosec // a block has no more
 		}
 		cells[columns[i]] = c
 	}
 	r.cells = cells
+	if gone {
+		r.tidy()
+	}
 }
 
 // overlay takes from a row told later what supersedes.
 func (r *row) overlay(later row) {
-	moved := make([]int, len(later.tellings)) // place of a telling in r, plus one
+	moved := make([]uint16, len(later.tellings)) // place of a telling in r, plus one
 	for i, c := range later.cells {
 		if !readings.Supersedes(c.state, r.cells[i].state) {
 			continue
 		}
 		if moved[c.telling] == 0 {
 			r.tellings = append(slices.Clip(r.tellings), later.tellings[c.telling])
-			moved[c.telling] = len(r.tellings)
+			moved[c.telling] = uint16(len(r.tellings)) //nolint:gosec // two for each item at most
 		}
 		c.telling = moved[c.telling] - 1
 		r.cells[i] = c
@@ -313,27 +353,27 @@ func (r *row) overlay(later row) {
 
 // tidy forgets tellings of which nothing is left.
 func (r *row) tidy() {
-	used := make([]int, len(r.tellings))
+	used := make([]bool, len(r.tellings))
 	for _, c := range r.cells {
 		if c.state != reading.Absent {
-			used[c.telling] = 1
+			used[c.telling] = true
 		}
 	}
-	n := 0
+	if !slices.Contains(used, false) {
+		return
+	}
+	places := make([]uint16, len(used))
 	kept := make([]telling, 0, len(r.tellings))
 	for i, u := range used {
-		if u == 1 {
+		if u {
+			places[i] = uint16(len(kept)) //nolint:gosec // one for each item at most
 			kept = append(kept, r.tellings[i])
-			used[i], n = n, n+1
 		}
-	}
-	if n == len(used) {
-		return
 	}
 	r.tellings = kept
 	for i := range r.cells {
 		if r.cells[i].state != reading.Absent {
-			r.cells[i].telling = used[r.cells[i].telling]
+			r.cells[i].telling = places[r.cells[i].telling]
 		}
 	}
 }

@@ -37,13 +37,7 @@ func (s *Store) Submit(ctx context.Context, t readings.Told, done func(error)) e
 	return s.group.Submit(ctx, c)
 }
 
-// place is where a row of a batch is written.
-type place struct {
-	meter string
-	piece uint32
-}
-
-// layOut makes a block of each meter's rows in each piece of time.
+// layOut makes a block of the rows of each place.
 func layOut(t readings.Told) change {
 	b := t.Batch
 	order := make([]int, len(b.Items)) // of the items in a block
@@ -58,7 +52,7 @@ func layOut(t readings.Told) change {
 	rows := make(map[place][]int, len(b.Rows))
 	places := make([]place, 0, len(b.Rows))
 	for i := range b.Rows {
-		at := place{b.Rows[i].Meter, pieceOf(b.Rows[i].At.UnixMilli())}
+		at := placeOf(b.Rows[i].Meter, b.Rows[i].At.UnixMilli())
 		if rows[at] == nil {
 			places = append(places, at)
 		}
@@ -66,19 +60,34 @@ func layOut(t readings.Told) change {
 	}
 	var c change
 	for _, at := range places {
-		blk := &block{items: items}
+		blk := &block{items: items, reasons: reasonsOf(b, rows[at])}
 		for _, i := range rows[at] {
 			blk.add(t, &b.Rows[i], order)
 		}
 		blk.fold()
-		p := piece{blockKey(nil, readings.Policy{Node: t.Node, Name: b.Policy}, at.piece, at.meter), blk.append(nil)}
+		p := piece{blockKey(nil, readings.Policy{Node: t.Node, Name: b.Policy}, at), blk.append(nil)}
 		c.pieces = append(c.pieces, p)
 		c.size += len(p.key) + len(p.value)
 	}
 	return c
 }
 
-// add puts a row in. Reasons are few: those of a block are kept in order.
+// reasonsOf returns the reasons in some rows, in order.
+func reasonsOf(b *reading.Batch, rows []int) (reasons []string) {
+	known := make(map[string]bool)
+	for _, i := range rows {
+		for k := range b.Rows[i].Values {
+			if v := &b.Rows[i].Values[k]; v.State == reading.Missing && !known[v.Reason] {
+				known[v.Reason] = true
+				reasons = append(reasons, v.Reason)
+			}
+		}
+	}
+	slices.Sort(reasons)
+	return reasons
+}
+
+// add puts a row in, whose reasons the block has.
 func (b *block) add(t readings.Told, r *reading.Row, order []int) {
 	b.rows = append(b.rows, row{
 		at: r.At.UnixMilli(), cells: make([]cell, len(order)),
@@ -87,30 +96,13 @@ func (b *block) add(t readings.Told, r *reading.Row, order []int) {
 	out := &b.rows[len(b.rows)-1]
 	for i, from := range order {
 		v := &r.Values[from]
-		out.cells[i] = cell{state: v.State, number: v.Number}
+		out.cells[i] = cell{state: v.State, mantissa: v.Number.Mantissa, exponent: v.Number.Exponent}
 		if v.State == reading.Missing {
-			out.cells[i].reason = b.reason(v.Reason)
+			reason, _ := slices.BinarySearch(b.reasons, v.Reason)
+			out.cells[i].reason = uint16(reason) //nolint:gosec // a batch has no room for as many
 		}
 	}
 	out.tidy()
-}
-
-// reason returns the place of a reason, which may be a new one: then those behind
-// it move.
-func (b *block) reason(text string) int {
-	i, there := slices.BinarySearch(b.reasons, text)
-	if there {
-		return i
-	}
-	b.reasons = slices.Insert(b.reasons, i, text)
-	for r := range b.rows {
-		for c := range b.rows[r].cells {
-			if k := &b.rows[r].cells[c]; k.state == reading.Missing && k.reason >= i {
-				k.reason++
-			}
-		}
-	}
-	return i
 }
 
 // Run commits what is submitted until ctx ends, then what is still queued, so that

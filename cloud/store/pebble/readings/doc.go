@@ -8,9 +8,14 @@
 // be merged, and what supersedes what is decided where pieces are put together, when
 // they are read or compacted. So the cost of a batch doesn't grow with what is there.
 //
-// A piece holds one meter's rows of four hours, column by column; pieces of a
-// policy and the same four hours lie together, so that a day of a policy, or of a
-// meter, is read from a few places, and what is too old goes with one range.
+// A piece holds one meter's rows of four hours, column by column, as far as they are
+// of whole five seconds, and of five minutes otherwise; pieces of a policy and the same
+// four hours lie together, so that a day of a policy, or of a meter, is read from a few
+// places, and what is too old goes with one range.
+//
+// What a piece may have is bounded, beyond what any policy comes to: a node that tells
+// of more rows or items than that has some left out, the same ones whatever the order,
+// and the log says so.
 //
 // It never looks into the names it is given.
 package readings

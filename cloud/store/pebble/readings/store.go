@@ -60,7 +60,7 @@ func Open(cfg Config) (*Store, error) {
 	cache := pebble.NewCache(cfg.CacheBytes)
 	defer cache.Unref()
 	options := &pebble.Options{
-		FS: cfg.FS, Cache: cache, MemTableSize: cfg.MemTable, Merger: merger(),
+		FS: cfg.FS, Cache: cache, MemTableSize: cfg.MemTable, Merger: merger(most, cfg.Log),
 		FormatMajorVersion: pebble.FormatNewest, Logger: logger.Logger{Log: cfg.Log},
 	}
 	for i := range options.Levels { // most of what is there lies at the bottom, is seldom read, and is much alike
@@ -87,7 +87,7 @@ func (s *Store) Expire(ctx context.Context, before time.Time) error {
 		if oldest >= cut {
 			return true, nil
 		}
-		return true, batch.DeleteRange(blockKey(nil, p, 0, ""), blockKey(nil, p, cut, ""), nil)
+		return true, batch.DeleteRange(pieceKey(nil, p, 0), pieceKey(nil, p, cut), nil)
 	})
 	if err == nil && !batch.Empty() {
 		err = batch.Commit(pebble.NoSync) // what comes back after a crash goes the next time

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 
 	"gnomon/cloud/readings"
 	"gnomon/cloud/readings/readingstest"
+	"gnomon/cloud/store/pebble/logger"
 	"gnomon/schema/reading"
 )
 
@@ -129,14 +131,23 @@ func TestStore_BrokenDisk(t *testing.T) {
 	}
 }
 
+var quiet = slog.New(slog.DiscardHandler)
+
 // Pieces come out the same however pebble puts them together, as long as the order
-// in which they were told is kept.
+// in which they were told is kept, and though there may be more than a block has room
+// for.
 func TestMerger_Associative(t *testing.T) {
+	for name, within := range map[string]bounds{"most": most, "few": {cells: 20, items: 2, reasons: 2}} {
+		t.Run(name, func(t *testing.T) { associative(t, within) })
+	}
+}
+
+func associative(t *testing.T, within bounds) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var told [][]byte
 		for i := range rapid.IntRange(2, 6).Draw(rt, "pieces") {
-			b := &reading.Batch{Policy: "p", Version: uint64(i), Items: []string{"b", "a"}[:rapid.IntRange(1, 2).Draw(rt, "items")]}
-			for s := range 3 {
+			b := &reading.Batch{Policy: "p", Version: uint64(i), Items: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b", "c"}), 1, 3, rapid.ID[string]).Draw(rt, "items")}
+			for _, s := range rapid.SliceOfNDistinct(rapid.IntRange(0, 3), 1, 4, rapid.ID[int]).Draw(rt, "rows") {
 				r := reading.Row{Meter: "m", At: readingstest.Day.Add(time.Duration(s) * time.Minute), Arrived: readingstest.Day, Source: reading.Cycle}
 				for range b.Items {
 					v := reading.Value{State: reading.State(rapid.IntRange(0, 2).Draw(rt, "state"))}
@@ -144,7 +155,7 @@ func TestMerger_Associative(t *testing.T) {
 					case reading.Good:
 						v.Number.Mantissa = rapid.Int64().Draw(rt, "mantissa")
 					case reading.Missing:
-						v.Reason = rapid.SampledFrom([]string{"x", "y", "z"}).Draw(rt, "reason")
+						v.Reason = rapid.SampledFrom([]string{"a", "n", "other", "x", "y"}).Draw(rt, "reason")
 					}
 					r.Values = append(r.Values, v)
 				}
@@ -153,7 +164,7 @@ func TestMerger_Associative(t *testing.T) {
 			told = append(told, layOut(readings.Told{Batch: b, Stored: readingstest.Day}).pieces[0].value)
 		}
 		at := rapid.IntRange(0, len(told)-1).Draw(rt, "begin with")
-		m, err := merger().Merge(nil, told[at])
+		m, err := merger(within, quiet).Merge([]byte("r"), told[at])
 		must(rt, err)
 		for l, r := at-1, at+1; l >= 0 || r < len(told); {
 			if l >= 0 && (r >= len(told) || rapid.Bool().Draw(rt, "older")) {
@@ -166,15 +177,15 @@ func TestMerger_Associative(t *testing.T) {
 		}
 		one := finish(rt, m)
 		cut := rapid.IntRange(1, len(told)-1).Draw(rt, "cut")
-		two := finish(rt, fold(rt, fold2(rt, told[:cut]), fold2(rt, told[cut:])))
+		two := finish(rt, fold(rt, within, fold2(rt, within, told[:cut]), fold2(rt, within, told[cut:])))
 		if a, b := rows(rt, one), rows(rt, two); a != b {
 			rt.Errorf("one after the other %s, in two %s", a, b)
 		}
 	})
 }
 
-func fold2(t *rapid.T, told [][]byte) []byte {
-	m, err := merger().Merge(nil, told[0])
+func fold2(t *rapid.T, within bounds, told [][]byte) []byte {
+	m, err := merger(within, quiet).Merge([]byte("r"), told[0])
 	must(t, err)
 	for _, v := range told[1:] {
 		must(t, m.MergeNewer(v))
@@ -182,8 +193,8 @@ func fold2(t *rapid.T, told [][]byte) []byte {
 	return finish(t, m)
 }
 
-func fold(t *rapid.T, a, b []byte) pebble.ValueMerger {
-	m, err := merger().Merge(nil, a)
+func fold(t *rapid.T, within bounds, a, b []byte) pebble.ValueMerger {
+	m, err := merger(within, quiet).Merge([]byte("r"), a)
 	must(t, err)
 	must(t, m.MergeNewer(b))
 	return m
@@ -202,7 +213,7 @@ func rows(t *rapid.T, value []byte) string {
 	var text bytes.Buffer
 	for i := range b.rows {
 		b.rows[i].fill(b, &out)
-		fmt.Fprintf(&text, "%+v %v\n", out.Values, b.items)
+		fmt.Fprintf(&text, "%d %+v %v\n", out.At, out.Values, b.items)
 	}
 	return text.String()
 }
@@ -211,6 +222,171 @@ func must(t *rapid.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A batch that is told again and again takes little more memory while it is put
+// together than once.
+func TestMerger_ToldAgain(t *testing.T) {
+	p := &pieces{within: most}
+	once := layOut(batch("n", 1, 10_000, 0)).pieces // of many pieces of time
+	value := once[0].value
+	for i := range 30_000 {
+		if err := []func([]byte) error{p.MergeNewer, p.MergeOlder}[i%2](value); err != nil {
+			t.Fatal(err)
+		}
+		held := 0
+		for _, b := range append(p.newer, p.older...) {
+			held += b.size()
+		}
+		if held > slack+1000 {
+			t.Fatalf("told %d times it takes %d cells, once %d", i+1, held, p.newer[0].size())
+		}
+	}
+	if got, _, err := p.Finish(true); err != nil || !bytes.Equal(got, value) {
+		t.Errorf("it has changed: %d bytes, %d before, %v", len(got), len(value), err)
+	}
+}
+
+// A node can't make a block that nobody has the memory for: not by rows of every
+// millisecond, nor by other items each time, nor by reasons of its own.
+func TestMerger_Bounded(t *testing.T) {
+	for name, tell := range map[string]func(i int) *reading.Batch{
+		"rows": func(i int) *reading.Batch { return dense(4000, 16, 4000*i, 0) },
+		"both": func(i int) *reading.Batch { return dense(128, 500, 128*i, 500*i) },
+		"reasons": func(i int) *reading.Batch {
+			b := dense(500, 16, 0, 16*i)
+			for r := range b.Rows {
+				for k := range b.Rows[r].Values {
+					b.Rows[r].Values[k] = reading.Value{State: reading.Missing, Reason: fmt.Sprintf("r%d-%d-%d", i, r, k)}
+				}
+			}
+			return b
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cuts := 0
+			p := &pieces{within: most, cut: func() { cuts++ }}
+			for i := range 70 {
+				for _, piece := range layOut(readings.Told{Batch: tell(i), Stored: readingstest.Day}).pieces {
+					if _, at, _ := parseKey(piece.key); at.stretch > 1 {
+						continue
+					}
+					if err := p.MergeNewer(piece.value); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			value, _, err := p.Finish(true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := parse(value)
+			if err != nil || b.size() > most.cells || len(b.items) > most.items || len(b.reasons) > most.reasons+1 {
+				t.Errorf("%d rows of %d items, for %d reasons, %v", len(b.rows), len(b.items), len(b.reasons), err)
+			}
+			if cut := name != "reasons"; (cuts > 0) != cut {
+				t.Errorf("%d times something was left out", cuts)
+			}
+		})
+	}
+}
+
+// dense has a row for each millisecond but whole five seconds.
+func dense(rows, items, row, item int) *reading.Batch {
+	b := &reading.Batch{ID: 1, Policy: "curve", Version: 1}
+	for i := range items {
+		b.Items = append(b.Items, fmt.Sprintf("item%06d", item+i))
+	}
+	for i := range rows {
+		at := readingstest.Day.Add(time.Duration(row+i)*time.Millisecond + time.Millisecond)
+		r := reading.Row{Meter: "m", At: at, Arrived: at, Source: reading.Cycle, Values: make([]reading.Value, items)}
+		for k := range r.Values {
+			r.Values[k] = reading.Value{State: reading.Good, Number: reading.Number{Mantissa: 1}}
+		}
+		b.Rows = append(b.Rows, r)
+	}
+	return b
+}
+
+// What any policy gives a meter has room: 500 items every 100 ms, and others of them
+// later.
+func TestBounds_Policies(t *testing.T) {
+	const shortest = 100 * time.Millisecond
+	inStretch, onGrid := int(stretch/shortest), int(readings.Piece/grid)
+	if n := most.rows(2 * reading.MaxItems); n < inStretch || n < onGrid {
+		t.Errorf("there is room for %d rows of twice %d items; a stretch has %d, a piece %d", n, reading.MaxItems, inStretch, onGrid)
+	}
+}
+
+// A store of format 1 has rows of every time in one block. They are found where they
+// are, and what was told first of them stays.
+func TestStore_Format1(t *testing.T) {
+	disk := vfs.NewMem()
+	db := plain(t, disk)
+	of := readings.Policy{Node: "n", Name: "curve"}
+	at := func(ms int) time.Time { return readingstest.Day.Add(time.Duration(ms) * time.Millisecond) }
+	tell := func(value int64, times ...int) readings.Told {
+		b := &reading.Batch{ID: 1, Policy: of.Name, Version: 1, Items: []string{"V"}}
+		for _, ms := range times {
+			b.Rows = append(b.Rows, reading.Row{Meter: "m", At: at(ms), Arrived: at(ms), Source: reading.Cycle, Values: []reading.Value{{State: reading.Good, Number: reading.Number{Mantissa: value}}}})
+		}
+		return readings.Told{Node: of.Node, Batch: b, Stored: at(0)}
+	}
+	var old block
+	for _, p := range layOut(tell(1, 0, 100, 5000, 400_100)).pieces {
+		b, err := parse(p.value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		old.items, old.rows = b.items, append(old.rows, b.rows...)
+	}
+	old.fold()
+	for key, value := range map[string][]byte{formatKey: []byte("1"), string(blockKey(nil, of, place{piece: pieceOf(at(0).UnixMilli()), meter: "m"})): old.append(nil)} {
+		if err := db.Set([]byte(key), value, pebble.Sync); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		s := open(t, Config{Dir: "d", FS: disk})
+		stop := readingstest.Start(t, s)
+		readingstest.Put(t, s, tell(2, 100, 200, 5000, 400_000, 400_200))
+		var got []string
+		q := readings.Scan{Policy: of, From: at(0), To: at(1_000_000)}
+		if err := s.Scan(context.Background(), q, func(r *readings.Row) bool {
+			got = append(got, fmt.Sprint(r.At-at(0).UnixMilli(), "=", r.Values[0].Number))
+			return true
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if want := "[0=1 100=1 200=2 5000=1 400000=2 400100=1 400200=2]"; fmt.Sprint(got) != want {
+			t.Errorf("%v, want %s", got, want)
+		}
+		stop()
+	}
+	db = plain(t, disk)
+	v, c, err := db.Get([]byte(formatKey))
+	if err != nil || string(v) != "2" {
+		t.Fatalf("it says it is of format %q, %v", v, err)
+	}
+	if err := errors.Join(c.Close(), db.Set([]byte(formatKey), []byte("3"), pebble.Sync), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(Config{Dir: "d", FS: disk}); err == nil {
+		t.Error("a store of a later format is opened")
+	}
+}
+
+// plain opens what a store is in.
+func plain(t *testing.T, disk vfs.FS) *pebble.DB {
+	t.Helper()
+	db, err := pebble.Open("d", &pebble.Options{FS: disk, Merger: merger(most, quiet), FormatMajorVersion: pebble.FormatNewest, Logger: logger.Logger{Log: quiet}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
 }
 
 // No bytes whatever make it panic, or take more than a multiple of their size.
