@@ -37,8 +37,9 @@ type Historian interface {
 
 	// Recall reads what a meter keeps of items at some times. Every time has every
 	// item, with a value or with the reason why there is none: ErrNoData is said
-	// only where the meter has answered that it keeps nothing of that time. The error is the
-	// first thing that went wrong with the meter as a whole.
+	// only where the meter has answered that it keeps nothing of that time, and its
+	// clock is past it; what may be to come is ErrNoValue. The error is the first
+	// thing that went wrong with the meter as a whole.
 	Recall(ctx context.Context, r Recall) (Recalled, error)
 }
 

@@ -222,7 +222,7 @@ func (h *history) answered(w window, a answer, items []placed, last bool) (settl
 	case a.kind == refused && a.word&wire.NoSuchData == 0:
 		err = &Refusal{w.di, a.word}
 	case a.kind == refused, len(a.data) == 0:
-		h.missing(w.from, items, fmt.Errorf("%w: no load record of %s", collect.ErrNoData, h.times[w.from].Format(time.DateTime)))
+		h.missing(w.from, items, h.absent(h.times[w.from], "load record", time.DateTime))
 		return 1
 	}
 	records, bad := h.decode(a.data)
@@ -236,7 +236,7 @@ func (h *history) answered(w window, a answer, items []placed, last bool) (settl
 	end := records[len(records)-1].at
 	for ; settled < w.n && !h.times[w.from+settled].After(end); settled++ {
 		i := w.from + settled
-		h.missing(i, items, fmt.Errorf("%w: no load record of %s", collect.ErrNoData, h.times[i].Format(time.DateTime)))
+		h.missing(i, items, h.absent(h.times[i], "load record", time.DateTime))
 		for _, r := range records {
 			if !r.at.Equal(h.times[i]) {
 				continue
@@ -267,6 +267,7 @@ func (h *history) decode(data []byte) (all []recorded, err error) {
 			return all, fmt.Errorf("%w: %w", collect.ErrGarbled, err)
 		}
 		all = append(all, recorded{r, timeOf(r.At)})
+		h.meter.pass(timeOf(r.At))
 		data = data[n:]
 	}
 	if n := len(all); n > 1 {
