@@ -193,15 +193,23 @@ func (h *history) records(ctx context.Context, items []placed) error {
 	return nil
 }
 
-// windows are the requests for the times from one on.
+// windows are the requests for the times from one on. Of a meter that records more
+// often, records of many times don't go into a frame. It is asked for two once in a
+// recall of several times: how often it records may have been changed, or taken from
+// records that were out of the ordinary.
 func (h *history) windows(from, class, most int) (all []window, err error) {
+	often := h.meter.interval > 0 && h.meter.interval < h.Step
 	for limit := h.together(); from < len(h.times) && len(all) < limit; {
 		n := 1
-		for n < most && from+n < len(h.times) && h.times[from+n].Sub(h.times[from+n-1]) == h.Step && (h.meter.interval == 0 || h.meter.interval == h.Step) {
+		for !often && n < most && from+n < len(h.times) && h.times[from+n].Sub(h.times[from+n-1]) == h.Step {
 			n++
 		}
+		records := n
+		if often && from == 0 && len(h.times) > 1 {
+			records = min(2, most)
+		}
 		at := h.times[from]
-		p, err := wire.RecordsFrom(nil, byte(n), wire.Stamp{Year: at.Year(), Month: uint8(at.Month()), Day: uint8(at.Day()), Hour: uint8(at.Hour()), Minute: uint8(at.Minute())})
+		p, err := wire.RecordsFrom(nil, byte(records), wire.Stamp{Year: at.Year(), Month: uint8(at.Month()), Day: uint8(at.Day()), Hour: uint8(at.Hour()), Minute: uint8(at.Minute())})
 		if err != nil {
 			return nil, err
 		}
@@ -259,20 +267,26 @@ type recorded struct {
 	at time.Time
 }
 
-// decode reads records until one that is none, and learns how far apart they are.
+// decode reads records until one that is none, and learns how far apart they are: the
+// least of it, for where the meter was without power there are none.
 func (h *history) decode(data []byte) (all []recorded, err error) {
+	var interval time.Duration
 	for len(data) > 0 {
 		r, n, err := wire.DecodeRecord(data)
 		if err != nil {
 			return all, fmt.Errorf("%w: %w", collect.ErrGarbled, err)
 		}
-		all = append(all, recorded{r, timeOf(r.At)})
-		h.meter.pass(timeOf(r.At))
+		at := timeOf(r.At)
+		if n := len(all); n > 0 {
+			if gap := at.Sub(all[n-1].at); gap > 0 && (interval == 0 || gap < interval) {
+				interval = gap
+			}
+		}
+		all = append(all, recorded{r, at})
+		h.meter.pass(at)
 		data = data[n:]
 	}
-	if n := len(all); n > 1 {
-		h.meter.interval = all[n-1].at.Sub(all[n-2].at)
-	}
+	h.meter.interval = cmp.Or(interval, h.meter.interval)
 	return all, nil
 }
 

@@ -23,6 +23,7 @@ type keeper struct {
 	every  time.Duration
 	oldest time.Time
 	spoil  func(n int, answers []answer) []answer // nil = all is well
+	hole   func(at time.Time) bool                // it wasn't there then; nil = it always was
 	strict bool                                   // it refuses what it hasn't to the minute
 	known  *meter                                 // what the driver knows of it; nil = nothing yet
 	asked  int
@@ -75,7 +76,11 @@ func (k *keeper) answer(a ask) answer {
 		}
 	}
 	var data []byte
-	for ; n > 0 && !at.After(recordNoon); n, at = n-1, at.Add(k.every) {
+	for ; n > 0 && !at.After(recordNoon); at = at.Add(k.every) {
+		if k.hole != nil && k.hole(at) {
+			continue
+		}
+		n--
 		r := wire.Record{At: stampOf(at)}
 		digits := bcd4(at)
 		for range 4 {
@@ -150,6 +155,62 @@ func TestRecall_Requests(t *testing.T) {
 		k := &keeper{limit: c.limit, every: c.every, oldest: recordNoon.AddDate(0, 0, -3)}
 		if _, err := k.recall(t, quarters(recordNoon.Add(-5*time.Hour), 20)); err != nil || k.asked != c.asked || k.frames > c.most {
 			t.Errorf("%s: asked %d times for %d, want %d and at most %d: %v", c.name, k.asked, k.frames, c.asked, c.most, err)
+		}
+	}
+}
+
+// How often a meter records is learnt anew: neither a hole in its records nor one
+// that is out of the ordinary, nor another setting, makes each later time cost a
+// request of its own.
+func TestRecall_IntervalLearntAnew(t *testing.T) {
+	times := quarters(recordNoon.Add(-5*time.Hour), 20)
+	from := recordNoon.AddDate(0, 0, -1)
+	for name, first := range map[string]func(k *keeper) []time.Time{
+		"a hole": func(k *keeper) []time.Time {
+			k.hole = func(at time.Time) bool { return at.After(from) && at.Before(from.Add(4*time.Hour)) }
+			return []time.Time{from, from.Add(15 * time.Minute)}
+		},
+		"a hole, after others": func(k *keeper) []time.Time {
+			k.hole = func(at time.Time) bool { return at.After(from) && at.Before(from.Add(4*time.Hour)) }
+			return quarters(from.Add(-time.Hour), 6)
+		},
+		"records twice as often, once": func(k *keeper) []time.Time {
+			k.every = 450 * time.Second
+			return quarters(from, 4)
+		},
+		"another setting": func(k *keeper) []time.Time {
+			k.every = 5 * time.Minute
+			return quarters(from, 4)
+		},
+	} {
+		for _, limit := range []int{1, 13} {
+			k := &keeper{limit: limit, every: 15 * time.Minute, oldest: recordNoon.AddDate(0, 0, -3)}
+			asked := first(k)
+			rows := make([]map[string]collect.Value, len(asked))
+			r := collect.Recall{Times: asked, Now: recordNoon, Step: 15 * time.Minute}
+			r.Items = []schema.Item{{Name: "E", DI: "00010000", Format: "XXXXXX.XX", Scale: 1}}
+			if err := k.meter().recall(t.Context(), k, r, rows); err != nil {
+				t.Fatal(err)
+			}
+			k.every, k.hole, k.asked, k.frames = 15*time.Minute, nil, 0, 0
+			if _, err := k.recall(t, times); err != nil {
+				t.Fatal(err)
+			}
+			k.asked, k.frames = 0, 0
+			if _, err := k.recall(t, times); err != nil || k.frames > 4 {
+				t.Errorf("%s: %d requests for %d times, want 4: %v", name, k.frames, len(times), err)
+			}
+		}
+	}
+}
+
+// A meter that records rarely is asked for no fewer times at once.
+func TestRecall_RareRecords(t *testing.T) {
+	k := &keeper{limit: 1, every: time.Hour, oldest: recordNoon.AddDate(0, 0, -3)}
+	for range 2 {
+		k.asked = 0
+		if _, err := k.recall(t, quarters(recordNoon.Add(-5*time.Hour), 20)); err != nil || k.asked > 4 {
+			t.Errorf("%d requests, want 4: %v", k.asked, err)
 		}
 	}
 }
