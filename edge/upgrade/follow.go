@@ -38,6 +38,12 @@ func (u *Upgrade) follow(ctx context.Context) error {
 			failures = 0
 		case <-timer.C:
 		}
+		timer.Stop() // what both call for is done once
+		select {
+		case <-u.kick:
+			failures = 0
+		default:
+		}
 		a, asked := u.want()
 		if !asked || u.satisfied(a) {
 			u.settle(a)

@@ -17,6 +17,7 @@ import (
 	"gnomon/edge/artifact"
 	"gnomon/edge/upgrade/slot"
 	"gnomon/schema"
+	"gnomon/shadow"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -146,10 +147,16 @@ func TestRefused(t *testing.T) {
 			}
 			u := New(r.cfg)
 			u.Want(a)
-			if err := r.run(u, failed(c.code)); err != nil {
+			var agent, upgrade *shadow.Value
+			if err := r.run(u, func(Status) bool {
+				agent, upgrade = u.Report()
+				return upgrade.At("error", "code").Text() == c.code
+			}); err != nil {
 				t.Fatal(err)
 			}
-			agent, upgrade := u.Report()
+			if n := r.resolved.Load(); n > 1 && string(upgrade.At("error", "retryable").AppendJSON(nil)) != "true" {
+				t.Errorf("tried %d times, which can't succeed", n)
+			}
 			if v := agent.Get("version").Text(); v != "1.2.0" || upgrade.At("error", "code").Text() != c.code {
 				t.Errorf("reported %s, %s", agent.AppendJSON(nil), upgrade.AppendJSON(nil))
 			}

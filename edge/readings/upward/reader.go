@@ -82,8 +82,9 @@ func (r *Reader) ask(payload []byte, to func(*reading.Answer)) {
 	}
 	r.running.Go(func() {
 		defer cancel()
-		defer r.leave()
-		to(r.read(ctx, &req))
+		a := r.read(ctx, &req)
+		r.leave() // before it is told: whoever has it may ask again
+		to(a)
 	})
 }
 
