@@ -56,16 +56,61 @@ func TestDocuments_LinksLeadSomewhere(t *testing.T) {
 
 var codeBlock = regexp.MustCompile("(?s)```(?:console|yaml)\n(.*?)```")
 
-// The two READMEs tell the same story: what isn't prose is the same.
+// The two READMEs tell the same story, section by section: what isn't prose is the
+// same, and prose names the same flags, members and codes.
 func TestDocuments_BothLanguagesAgree(t *testing.T) {
 	english, chinese := read(t, "README.md"), read(t, "README.zh-CN.md")
 	a, b := codeBlock.FindAllString(english, -1), codeBlock.FindAllString(chinese, -1)
 	if len(a) == 0 || !slices.Equal(a, b) {
 		t.Errorf("the sessions differ: %d and %d blocks", len(a), len(b))
 	}
-	if a, b := strings.Count(english, "\n## "), strings.Count(chinese, "\n## "); a != b {
-		t.Errorf("%d sections in English, %d in Chinese", a, b)
+	as, bs := sections(english), sections(chinese)
+	if len(as) != len(bs) {
+		t.Fatalf("%d sections in English, %d in Chinese", len(as), len(bs))
 	}
+	for i := range as {
+		title, _, _ := strings.Cut(as[i], "\n")
+		a, b := prose(as[i]), prose(bs[i])
+		if a.rows != b.rows || a.paragraphs != b.paragraphs {
+			t.Errorf("%s: %d rows of tables and %d paragraphs in English, %d and %d in Chinese", title, a.rows, a.paragraphs, b.rows, b.paragraphs)
+		}
+		for _, miss := range []struct {
+			in, not map[string]bool
+			say     string
+		}{{a.code, b.code, "Chinese"}, {b.code, a.code, "English"}} {
+			for c := range miss.in {
+				if !miss.not[c] {
+					t.Errorf("%s: `%s` is not in the %s", title, c, miss.say)
+				}
+			}
+		}
+	}
+}
+
+func sections(text string) []string {
+	return strings.Split(regexp.MustCompile("(?s)```.*?```").ReplaceAllString(text, "…"), "\n## ")
+}
+
+type told struct {
+	rows, paragraphs int
+	code             map[string]bool // what is in backquotes
+}
+
+var codeSpan = regexp.MustCompile("`([^`]+)`")
+
+func prose(section string) told {
+	is := told{code: map[string]bool{}}
+	for _, p := range regexp.MustCompile(`\n\s*\n`).Split(section, -1) {
+		if strings.HasPrefix(p, "|") {
+			is.rows += strings.Count(p, "\n") + 1
+		} else {
+			is.paragraphs++
+		}
+		for _, m := range codeSpan.FindAllStringSubmatch(p, -1) {
+			is.code[strings.Join(strings.Fields(m[1]), " ")] = true
+		}
+	}
+	return is
 }
 
 var target = regexp.MustCompile("`make ([a-z]+)")

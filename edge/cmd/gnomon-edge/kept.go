@@ -169,11 +169,11 @@ func writeCSV(w io.Writer, rows []local.Row) error {
 func gapsCommand() *cobra.Command {
 	var o asking
 	c := &cobra.Command{
-		Use:     "gaps --policy NAME",
-		Short:   "Show what a policy reads and is not there, of the last day or of some time",
-		Long: `Show what a policy, as it is now, reads and is not there, of the last day or of some
-time: at which slots, and how often it was TRIED, which is never before the policy was
-there.`,
+		Use:   "gaps --policy NAME",
+		Short: "Show what a policy reads and is not there, of the last day or of some time",
+		Long: `Show what a policy reads and is not there, of the last day or of some time: slot by
+slot, with how often it was TRIED, by the policy as it is now. Of slots before the
+policy was there all is missing, and nothing was tried.`,
 		Example: "  gnomon-edge readings gaps --policy hall --from 48h",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
