@@ -99,7 +99,7 @@ func (f *fill) run(ctx context.Context, spare time.Duration) {
 	driver := f.engine.cfg.Drivers[source.Kind]
 	lanes := 1
 	if cycler, ok := driver.(Cycler); ok {
-		done, err := cycler.Begin(within, Round{Source: source, Meters: f.engine.metersOn(source)})
+		done, err := f.beginCycle(within, cycler, Round{Source: source, Meters: f.engine.metersOn(source)})
 		if err != nil {
 			f.state.Error = err.Error()
 			f.end(within.Err() != nil)
@@ -252,7 +252,7 @@ func (f *fill) read(ctx context.Context, request Request, gaps []Gap, sheet *she
 		times[i] = g.At
 	}
 	began := time.Now()
-	out, err := f.engine.cfg.Drivers[request.Source.Kind].(Historian).Recall(ctx, f.recall(request, times))
+	out, err := f.recallFrom(ctx, f.recall(request, times))
 	now := f.engine.cfg.Now()
 	var points, noData uint64
 	for i, values := range out.Rows {

@@ -14,7 +14,6 @@ import (
 // round is one cycle at work.
 type round struct {
 	*runner
-	driver Driver
 	source schema.Source
 	slot   time.Time
 	began  time.Time     // how long it takes doesn't depend on a clock that may be set
@@ -31,7 +30,7 @@ type round struct {
 // which come last, so that their silence costs the others nothing. What there was no
 // time for until the next slot isn't read; it is first next time.
 func (r *runner) cycle(ctx context.Context, slot time.Time) {
-	c := &round{runner: r, driver: r.engine.cfg.Drivers[r.policy.Source.Kind], source: r.engine.sourceOf(r.policy.Source), slot: slot, began: time.Now(), sheet: r.sheet()}
+	c := &round{runner: r, source: r.engine.sourceOf(r.policy.Source), slot: slot, began: time.Now(), sheet: r.sheet()}
 	now := r.engine.cfg.Now()
 	c.within = r.next(slot).Add(r.policy.Delay.D()).Sub(now)
 	if c.within <= 0 || c.within > r.policy.Period.D() {
@@ -39,7 +38,7 @@ func (r *runner) cycle(ctx context.Context, slot time.Time) {
 	}
 	c.cycle = Cycle{At: slot, Meters: len(r.policy.Meters)}
 	r.begun(now)
-	if cycler, ok := c.driver.(Cycler); ok {
+	if cycler, ok := r.engine.cfg.Drivers[r.policy.Source.Kind].(Cycler); ok {
 		c.beside(ctx, cycler)
 	} else {
 		for _, m := range r.inOrder() {
@@ -116,7 +115,7 @@ func (c *round) beside(ctx context.Context, cycler Cycler) {
 	within, cancel := context.WithTimeout(ctx, c.within-min(c.policy.Period.D()/margin, c.within/2))
 	defer cancel()
 	meters := c.inOrder()
-	done, err := cycler.Begin(within, Round{Source: c.source, Meters: c.engine.metersOn(c.source)})
+	done, err := c.beginCycle(within, cycler, Round{Source: c.source, Meters: c.engine.metersOn(c.source)})
 	if err != nil {
 		for _, m := range meters {
 			c.none(m, err)
@@ -201,9 +200,9 @@ func (c *round) none(m schema.Meter, err error) {
 func (c *round) ask(ctx context.Context, m schema.Meter, items []schema.Item) (Result, error) {
 	request := Request{Source: c.source, Meter: m, Items: items, Priority: c.policy.Priority}
 	if c.policy.Collect != schema.CollectFreeze {
-		return c.driver.Poll(ctx, request)
+		return c.askDriver(ctx, request)
 	}
-	recalled, err := c.driver.(Historian).Recall(ctx, c.recall(request, []time.Time{c.slot}))
+	recalled, err := c.recallFrom(ctx, c.recall(request, []time.Time{c.slot}))
 	out := Result{Frames: recalled.Frames, Answers: recalled.Answers}
 	if len(recalled.Rows) > 0 {
 		out.Values = recalled.Rows[0]
@@ -287,7 +286,7 @@ func (e *Engine) Read(ctx context.Context, policy, meter string) (map[string]Rea
 	}
 	m := r.policy.Meters[at]
 	items := r.policy.ItemsOf(m)
-	result, err := e.cfg.Drivers[r.policy.Source.Kind].Poll(ctx, Request{Source: e.sourceOf(r.policy.Source), Meter: m, Items: items, Demand: true})
+	result, err := r.askDriver(ctx, Request{Source: e.sourceOf(r.policy.Source), Meter: m, Items: items, Demand: true})
 	r.take(m.ID, items, result)
 	e.signal()
 	return r.snapshot().Readings[m.ID], err

@@ -7,7 +7,8 @@
 // starts a storm, and that changing one policy leaves all others alone and loses
 // no slot of its own. A value that could not be read is missing with a reason; it is
 // never another value. Reading later never delays a slot, and what a meter doesn't
-// keep is asked for once.
+// keep is asked for once. A driver that panics costs its policy what was asked for, and
+// nobody else anything.
 //
 // It knows no protocol: those are behind Driver, one package each.
 package collect

@@ -124,7 +124,7 @@ func Reason(err error) string {
 	}{
 		{ErrTimeout, "timeout"}, {ErrLink, "link"}, {ErrGarbled, "garbled"}, {ErrException, "exception"},
 		{ErrNotNumber, "not-a-number"}, {ErrNoValue, "no-value"}, {ErrSkipped, "skipped"}, {ErrBusy, "busy"},
-		{ErrNoData, NoData}, {ErrGivenUp, "given-up"}, {ErrCredentials, "credentials"}, {context.DeadlineExceeded, "overrun"}, {context.Canceled, "stopped"},
+		{ErrNoData, NoData}, {ErrFault, "fault"}, {ErrGivenUp, "given-up"}, {ErrCredentials, "credentials"}, {context.DeadlineExceeded, "overrun"}, {context.Canceled, "stopped"},
 	} {
 		if errors.Is(err, r.err) {
 			return r.word

@@ -135,7 +135,7 @@ func (e *Engine) releaseUnused(old *runner) {
 		used := e.uses(source)
 		e.mu.Unlock()
 		if !used {
-			e.cfg.Drivers[source.Kind].Release(source)
+			old.releasePort(source)
 		}
 	})
 }

@@ -88,6 +88,7 @@ type Report struct {
 	Cycle    Cycle // zero until the first has ended
 	Cycles   uint64
 	Task     Task
+	Faults   uint64   // calls of the driver, since the policy was applied, that ended with a Fault
 	Backfill *Filling // nil: the policy has none
 	Stored   bool     // readings go to a Store: what is here is not all
 }

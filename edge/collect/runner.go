@@ -32,9 +32,10 @@ type runner struct {
 	fill   *fill            // belongs to run; nil = nothing is filled
 	owing  bool             // the former had a round of it to go on with
 
-	mu     sync.Mutex
-	until  time.Time // the last slots that are ours, once retired
-	report Report
+	mu      sync.Mutex
+	until   time.Time // the last slots that are ours, once retired
+	report  Report
+	faulted time.Time // when a Fault was logged last
 }
 
 // seen is what is remembered of a meter between cycles.

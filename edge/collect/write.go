@@ -48,7 +48,7 @@ var ErrNotTaken = errors.New("the meter shows another value")
 // value is within its limits, and it wasn't written too often. It returns what the
 // meter shows afterwards. Nothing is written twice by itself.
 func (e *Engine) Write(ctx context.Context, policy, meter, item string, value *shadow.Value) (Value, error) {
-	w, limits, err := e.writable(policy, meter, item)
+	r, w, limits, err := e.writable(policy, meter, item)
 	if err != nil {
 		return Value{}, err
 	}
@@ -63,7 +63,14 @@ func (e *Engine) Write(ctx context.Context, policy, meter, item string, value *s
 	if err := e.written.reserve(policy+"/"+meter+"/"+item, limits, time.Now()); err != nil {
 		return Value{}, fmt.Errorf("%s of %s: %w", item, meter, err)
 	}
-	back, err := driver.Write(ctx, w)
+	var back Value
+	err = r.contain(func() (err error) {
+		back, err = driver.Write(ctx, w)
+		return err
+	})
+	if errors.Is(err, ErrFault) {
+		err = fmt.Errorf("it may have been written: %w", err)
+	}
 	if err == nil && !same(w.Item, back.Value, value) {
 		err = fmt.Errorf("%w: %s was written, it shows %s", ErrNotTaken, value.Text(), back.Value.Text())
 	}
@@ -71,29 +78,29 @@ func (e *Engine) Write(ctx context.Context, policy, meter, item string, value *s
 }
 
 // writable finds what is to be written, and the limits for it.
-func (e *Engine) writable(policy, meter, item string) (w WriteRequest, limits *schema.Write, err error) {
+func (e *Engine) writable(policy, meter, item string) (r *runner, w WriteRequest, limits *schema.Write, err error) {
 	e.mu.Lock()
-	r := e.policies[policy]
+	r = e.policies[policy]
 	e.mu.Unlock()
 	if r == nil {
-		return w, nil, ErrUnknown
+		return nil, w, nil, ErrUnknown
 	}
 	p := r.policy
 	m := slices.IndexFunc(p.Meters, func(m schema.Meter) bool { return m.ID == meter })
 	if m < 0 {
-		return w, nil, ErrUnknown
+		return nil, w, nil, ErrUnknown
 	}
 	items := p.ItemsOf(p.Meters[m])
 	at := slices.IndexFunc(items, func(it schema.Item) bool { return it.Name == item })
 	switch limits = p.WritableBy(item); {
 	case at < 0:
-		return w, nil, fmt.Errorf("%w: %s has no item %s", ErrNotWritable, meter, item)
+		return nil, w, nil, fmt.Errorf("%w: %s has no item %s", ErrNotWritable, meter, item)
 	case limits == nil:
-		return w, nil, fmt.Errorf("%w: policy %s doesn't let %s be written", ErrNotWritable, policy, item)
+		return nil, w, nil, fmt.Errorf("%w: policy %s doesn't let %s be written", ErrNotWritable, policy, item)
 	case !p.IsEnabled():
-		return w, nil, fmt.Errorf("%w: policy %s is disabled", ErrNotWritable, policy)
+		return nil, w, nil, fmt.Errorf("%w: policy %s is disabled", ErrNotWritable, policy)
 	}
-	return WriteRequest{Source: p.Source, Meter: p.Meters[m], Item: items[at], Function: limits.FunctionFor(items[at])}, limits, nil
+	return r, WriteRequest{Source: p.Source, Meter: p.Meters[m], Item: items[at], Function: limits.FunctionFor(items[at])}, limits, nil
 }
 
 // within tells whether a value is one that may be written.

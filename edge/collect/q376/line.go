@@ -131,13 +131,20 @@ func (p *port) dropLine(l *line, why error) {
 func (p *port) listen(l *line) {
 	defer close(l.ended)
 	defer l.Close()
+	if err := collect.Contain(func() error { return p.hear(l) }); err != nil {
+		p.dropLine(l, err)
+	}
+}
+
+// hear is listen's work; nil: the line isn't needed any more.
+func (p *port) hear(l *line) error {
 	var scanner wire.Scanner
 	var buf [1024]byte
 	last := time.Now()
 	for {
 		select {
 		case <-l.stop:
-			return
+			return nil
 		default:
 		}
 		n, err := l.Read(buf[:], time.Now().Add(listenFor))
@@ -149,8 +156,7 @@ func (p *port) listen(l *line) {
 			}
 			continue
 		case err != nil:
-			p.dropLine(l, err)
-			return
+			return err
 		}
 		last = time.Now()
 		scanner.Write(buf[:n])

@@ -192,7 +192,7 @@ func TestPolicy_NoRoomBesideAnother(t *testing.T) {
 func TestReport_Telemetry(t *testing.T) {
 	at := time.Date(2026, 6, 29, 12, 0, 0, 0, time.UTC)
 	r := collect.Report{
-		Stored: true, Task: collect.Task{State: collect.TaskDone, Start: at, End: at.Add(time.Minute), Meters: 9, Success: 7, Sent: 12, Received: 10},
+		Stored: true, Faults: 3, Task: collect.Task{State: collect.TaskDone, Start: at, End: at.Add(time.Minute), Meters: 9, Success: 7, Sent: 12, Received: 10},
 		Backfill: &collect.Filling{At: at, Rounds: 3, Points: 40, NoData: 2, Left: 1, Silent: 1, Sent: 5, Received: 4, Error: "odd"},
 		Readings: map[string]map[string]collect.Reading{
 			"m1": {"V": {Value: shadow.Int(1), At: at, Quality: collect.Good}},
@@ -204,6 +204,7 @@ func TestReport_Telemetry(t *testing.T) {
 	for path, want := range map[string]string{
 		"task":    `{"end":"2026-06-29T12:01:00.000Z","meters":9,"received":10,"sent":12,"start":"2026-06-29T12:00:00.000Z","state":"done","success":7}`,
 		"filled":  `{"at":"2026-06-29T12:00:00.000Z","error":"odd","left":1,"noData":2,"open":false,"points":40,"received":4,"rounds":3,"sent":5,"silent":1}`,
+		"faults":  `3`,
 		"missing": `{"given-up":{"first":["m3"],"meters":1},"timeout":{"first":["m2"],"meters":1}}`,
 	} {
 		if got := string(v.Get(path).AppendJSON(nil)); got != want {

@@ -53,6 +53,9 @@ func (p *policy) report(s Policy, r collect.Report) *shadow.Value {
 	if backfill != nil {
 		members = append(members, shadow.Member{Key: "filled", Value: backfill})
 	}
+	if r.Faults > 0 {
+		members = append(members, shadow.Member{Key: "faults", Value: shadow.Uint(r.Faults)})
+	}
 	if omitted > 0 {
 		members = append(members, shadow.Member{Key: "omitted", Value: shadow.Int(int64(omitted))})
 	}
