@@ -270,24 +270,3 @@ func (e *Engine) metersOn(s schema.Source) (all []schema.Meter) {
 	}
 	return all
 }
-
-// Read reads one meter of a policy now, ahead of what is read in cycles, and
-// returns its latest readings, which are in reports as well.
-func (e *Engine) Read(ctx context.Context, policy, meter string) (map[string]Reading, error) {
-	e.mu.Lock()
-	r := e.policies[policy]
-	e.mu.Unlock()
-	if r == nil {
-		return nil, ErrUnknown
-	}
-	at := slices.IndexFunc(r.policy.Meters, func(m schema.Meter) bool { return m.ID == meter })
-	if at < 0 {
-		return nil, ErrUnknown
-	}
-	m := r.policy.Meters[at]
-	items := r.policy.ItemsOf(m)
-	result, err := r.askDriver(ctx, Request{Source: e.sourceOf(r.policy.Source), Meter: m, Items: items, Demand: true})
-	r.take(m.ID, items, result)
-	e.signal()
-	return r.snapshot().Readings[m.ID], err
-}

@@ -32,6 +32,7 @@ type Engine struct {
 
 	mu       sync.Mutex
 	policies map[string]*runner
+	borrowed map[port]int    // by those who ask for one meter
 	ctx      context.Context // of Run; nil before. Kept because runners start with Apply, not with Run.
 	ended    bool            // Run has ended or is about to: nothing starts any more
 	runners  sync.WaitGroup  // grows only until ended
@@ -47,7 +48,7 @@ func New(cfg Config) *Engine {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Engine{cfg: cfg, changed: make(chan struct{}, 1), policies: make(map[string]*runner)}
+	return &Engine{cfg: cfg, changed: make(chan struct{}, 1), policies: make(map[string]*runner), borrowed: make(map[port]int)}
 }
 
 // Changed is signalled when some report is newer than at the last signal.
@@ -132,7 +133,7 @@ func (e *Engine) releaseUnused(old *runner) {
 	e.runners.Go(func() {
 		<-old.done
 		e.mu.Lock()
-		used := e.uses(source)
+		used := e.uses(source) || e.borrowed[portOf(source)] > 0
 		e.mu.Unlock()
 		if !used {
 			old.releasePort(source)
@@ -149,11 +150,6 @@ func (e *Engine) uses(s schema.Source) bool {
 		}
 	}
 	return false
-}
-
-// samePort tells whether two sources are one medium, whatever their settings.
-func samePort(a, b schema.Source) bool {
-	return a.Kind == b.Kind && a.Address == b.Address && a.Port == b.Port
 }
 
 // Report returns the latest of a policy.

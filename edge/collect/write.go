@@ -63,6 +63,7 @@ func (e *Engine) Write(ctx context.Context, policy, meter, item string, value *s
 	if err := e.written.reserve(policy+"/"+meter+"/"+item, limits, time.Now()); err != nil {
 		return Value{}, fmt.Errorf("%s of %s: %w", item, meter, err)
 	}
+	defer e.borrow(r)()
 	var back Value
 	err = r.contain(func() (err error) {
 		back, err = driver.Write(ctx, w)
