@@ -60,11 +60,11 @@ static int out_follow(void)
 static void out_rotate(void)
 {
 	static char from[PATH_MAX], to[PATH_MAX];
-	if (out.fd >= 0) {
-		(void)flock(out.fd, LOCK_EX);
+	int was = out.fd; // has the lock until the files have their names
+	if (was >= 0) {
+		(void)flock(was, LOCK_EX);
 		if (!out_follow())
 			return;
-		close(out.fd);
 	}
 	for (int i = out.files - 1; i >= 1; i--) {
 		out_name(from, i - 1);
@@ -76,17 +76,20 @@ static void out_rotate(void)
 	out_open();
 	if (out.fd >= 0 && out.size >= out.limit && ftruncate(out.fd, 0) == 0)
 		out.size = 0;
+	if (was >= 0)
+		close(was);
 }
 
 // out_write never fails: what cannot be written is dropped.
 static void out_write(const char *b, long n)
 {
-	(void)out_follow();
+	if (out.fd >= 0)
+		(void)out_follow();
 	while (n > 0) {
+		if (out.fd < 0)
+			out_open();
 		if (out.size >= out.limit || (out.size > 0 && out.size + n > out.limit))
 			out_rotate();
-		else if (out.fd < 0)
-			out_open();
 		long piece = n < out.limit ? n : out.limit;
 		if (out.fd >= 0) {
 			ssize_t w = write(out.fd, b, piece);

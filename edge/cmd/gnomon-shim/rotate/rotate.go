@@ -94,7 +94,7 @@ func (l *Log) rotate() {
 		if l.follow(); l.file != was { // which has given up the lock, too
 			return
 		}
-		l.file.Close()
+		defer was.Close() // the lock, until the files have their names
 		l.file = nil
 	}
 	for i := l.files - 1; i >= 1; i-- {

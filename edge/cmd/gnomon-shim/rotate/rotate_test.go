@@ -2,9 +2,15 @@ package rotate
 
 import (
 	"bytes"
+	"fmt"
+	"golang.org/x/sys/unix"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -113,4 +119,72 @@ func TestLog_OfTwoWriters(t *testing.T) {
 			r.Fatalf("%d bytes kept of %d", size, len(all))
 		}
 	})
+}
+
+// Two writers that find the file full at the same moment rotate once: the second
+// would drop the oldest file for one that is almost empty.
+func TestLog_TwoWritersRotateOnce(t *testing.T) {
+	dir := t.TempDir()
+	const limit, files = 64, 3
+	full := func(fill byte) []byte { return bytes.Repeat([]byte{fill}, limit) }
+	for round := range 100 {
+		path := filepath.Join(dir, fmt.Sprint(round))
+		for name, text := range map[string][]byte{path: full('c'), path + ".1": full('b'), path + ".2": full('a')} {
+			if err := os.WriteFile(name, text, 0o640); err != nil {
+				t.Fatal(err)
+			}
+		}
+		held, err := os.Open(path) // both shall wait at the same place
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Flock(int(held.Fd()), unix.LOCK_EX); err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for range 2 {
+			l, err := Open(path, limit, files)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wg.Go(func() {
+				_, _ = l.Write([]byte("line\n"))
+				_ = l.Close()
+			})
+		}
+		awaitWaiting(t, held, 2)
+		held.Close()
+		wg.Wait()
+		for name, want := range map[string]string{path: "line\nline\n", path + ".1": string(full('c')), path + ".2": string(full('b'))} {
+			if got, err := os.ReadFile(name); string(got) != want {
+				t.Fatalf("round %d: %s holds %q, want %q: %v", round, filepath.Base(name), got, want, err)
+			}
+		}
+	}
+}
+
+// awaitWaiting waits until so many wait for the lock of a file.
+func awaitWaiting(t *testing.T, f *os.File, number int) {
+	t.Helper()
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	inode := fmt.Sprintf(":%d ", info.Sys().(*syscall.Stat_t).Ino)
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		locks, err := os.ReadFile("/proc/locks")
+		if err != nil {
+			t.Fatal(err)
+		}
+		waiting := 0
+		for line := range strings.Lines(string(locks)) {
+			if strings.Contains(line, "-> FLOCK") && strings.Contains(line, inode) {
+				waiting++
+			}
+		}
+		if waiting == number {
+			return
+		}
+	}
+	t.Fatal("they never waited")
 }
