@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -415,6 +416,82 @@ func TestHandOver_Addresses(t *testing.T) {
 		t.Errorf("the same port: %v", err)
 	}
 	onlyOne(n, c)
+}
+
+// In the node's network the new one shares the ports that the former one has, and has
+// none that somebody else has, or that it couldn't bind.
+func TestHandOver_PortsOfTheNode(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	port := func(l net.Listener) schema.Port {
+		number := l.Addr().(*net.TCPAddr).Port
+		return schema.Port{Host: number, Container: number, Protocol: "tcp"}
+	}
+	others, formers := below(t), below(t)
+	s := n.spec(schema.ModeContainer, "app", polite)
+	s.Ports = []schema.Port{port(formers)}
+	_ = formers.Close()
+	a := n.start(round(s, 1, ""))
+	formers, err := net.Listen("tcp", formers.Addr().String()) // as its program would
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer formers.Close()
+	s.Ports = append(s.Ports, port(others))
+	for range 2 {
+		st, err := n.Start(context.Background(), round(s, 2, a.Instance))
+		if !errors.Is(err, workload.ErrPortTaken) || !strings.Contains(err.Error(), fmt.Sprintf(" %d/tcp ", s.Ports[1].Host)) {
+			t.Errorf("%+v %v", st, err)
+		}
+		onlyOne(n, a)
+	}
+	_ = others.Close()
+	b := n.start(round(s, 3, a.Instance))
+	if err := n.Dismiss(context.Background(), "app", a.Instance, 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	onlyOne(n, b)
+
+	// A port that is published is none that a program can share.
+	s.Network = schema.NetworkBridge
+	if _, err := n.Start(context.Background(), round(s, 4, b.Instance)); !errors.Is(err, workload.ErrBeside) || !strings.Contains(err.Error(), fmt.Sprint(s.Ports[0].Host)) {
+		t.Errorf("published from now on: %v", err)
+	}
+	onlyOne(n, b)
+}
+
+// Users of its own have no ports of the node's that take a capability there.
+func TestHandOver_PortsOfUsers(t *testing.T) {
+	t.Parallel()
+	free, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.TrimSpace(string(free)) == "0" {
+		t.Skip("this node gives everybody every port")
+	}
+	n := newNode(t)
+	n.users = schema.UserNamespaceAuto
+	s := n.spec(schema.ModeContainer, "app", polite)
+	a := n.start(round(s, 1, ""))
+	s.Ports = []schema.Port{{Host: 1, Container: 1, Protocol: "tcp"}}
+	if st, err := n.Start(context.Background(), round(s, 2, a.Instance)); !errors.Is(err, workload.ErrUnsupported) || !strings.Contains(err.Error(), "run.ports 1:") {
+		t.Errorf("%+v %v", st, err)
+	}
+	onlyOne(n, a)
+}
+
+// below is a listener on a port that no connection is given.
+func below(t *testing.T) net.Listener {
+	t.Helper()
+	for range 100 {
+		if l, err := net.Listen("tcp", fmt.Sprintf(":%d", 20_000+rand.IntN(12_000))); err == nil {
+			t.Cleanup(func() { _ = l.Close() })
+			return l
+		}
+	}
+	t.Fatal("no port is free")
+	return nil
 }
 
 // greets checks that an instance is reached at its address at once, whoever had that

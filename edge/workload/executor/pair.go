@@ -97,7 +97,12 @@ func (e *Executor) hasData(name string) bool {
 // the one that is, and tells whether it can.
 func (e *Executor) makeRoom(ctx context.Context, f found, spec workload.Spec) error {
 	was := f.req.Spec
-	switch clash := workload.Clash(workload.Claims(spec, true), workload.Claims(was, true)); {
+	clash := workload.Clash(workload.Claims(spec, true), workload.Claims(was, true))
+	// Programs may share a port of the node, but not one that is published.
+	if spec.Network == schema.NetworkBridge || was.Network == schema.NetworkBridge {
+		clash = append(clash, workload.Clash(portsOf(spec), portsOf(was))...)
+	}
+	switch {
 	case f.next != nil && f.next.live:
 		return fmt.Errorf("%w: %s has another one beside it already", workload.ErrRunning, spec.Name)
 	case was.Mode != spec.Mode || was.Target != spec.Target:
@@ -121,6 +126,11 @@ func (e *Executor) makeRoom(ctx context.Context, f found, spec workload.Spec) er
 		}
 	}
 	return nil
+}
+
+// portsOf are the claims that an instance lays on ports, whatever network it is in.
+func portsOf(s workload.Spec) []string {
+	return workload.Claims(workload.Spec{Ports: s.Ports, Network: schema.NetworkBridge}, true)
 }
 
 // joined tells whether anything live is attached to a container.

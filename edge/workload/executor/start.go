@@ -142,6 +142,10 @@ func (e *Executor) prepare(spec workload.Spec, former found) (found, *os.File, e
 	}
 	if spec.Former != "" {
 		req.Cgroup += besideMark + req.Instance
+		req.FormerPorts = []schema.Port{} // none is said, too
+		if former.req.Bridge == nil {
+			req.FormerPorts = append(req.FormerPorts, former.req.Spec.Ports...)
+		}
 	}
 	// The name comes first: what is made for it List must know of.
 	if err := os.MkdirAll(e.run(spec.Name), 0o711); err != nil {

@@ -31,6 +31,21 @@ func TestRecord_IsReadAsWritten(t *testing.T) {
 	}
 }
 
+// That the former instance has no ports is another thing than that nobody said which.
+func TestRequest_SaysThatTheFormerHasNoPorts(t *testing.T) {
+	for want, ports := range map[string][]schema.Port{
+		"none": {}, "one": {{Host: 80, Container: 80, Protocol: "tcp"}}, "not said": nil,
+	} {
+		d := Dir(t.TempDir())
+		if err := d.PutRequest(Request{FormerPorts: ports}); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := d.ReadRequest(); err != nil || r.Protocol != plain || !reflect.DeepEqual(r.FormerPorts, ports) {
+			t.Errorf("%s: %#v %v", want, r.FormerPorts, err)
+		}
+	}
+}
+
 // An agent must not misread what a later shim wrote, nor a shim obey a request
 // it does not understand.
 func TestProtocol_OtherVersionsAreRefused(t *testing.T) {

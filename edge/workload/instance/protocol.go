@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gnomon/edge/workload"
+	"gnomon/schema"
 )
 
 // Protocol is the version both sides speak: 1 was what came first; 2 knows networks
@@ -58,8 +59,12 @@ type Request struct {
 	Range *workload.Range `json:"range,omitempty"` // container, attach: what the users of the container are on the node; nil = themselves
 
 	Bridge *workload.Bridge `json:"bridge,omitempty"` // container with a network of its own
-	Root   string           `json:"root,omitempty"`   // host: where this application's own copy of Spec.Root is; "" = there
-	User   string           `json:"user,omitempty"`   // host: who a user of its own is
+	// FormerPorts are those that the instance beside which this one is started has in
+	// the node's network, which the two share; nil where an agent didn't say.
+	FormerPorts []schema.Port `json:"formerPorts,omitzero"`
+
+	Root string `json:"root,omitempty"` // host: where this application's own copy of Spec.Root is; "" = there
+	User string `json:"user,omitempty"` // host: who a user of its own is
 
 	LogFile  string `json:"logFile"`
 	LogBytes int64  `json:"logBytes"` // size at which the log is rotated

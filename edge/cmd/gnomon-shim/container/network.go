@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -35,17 +36,14 @@ type netting struct {
 func prepareNetwork(j launch.Job) (*netting, error) {
 	r := j.Request
 	n := &netting{own: r.Bridge != nil, ports: r.Spec.Ports, dir: j.Dir.Network()}
-	if !n.own && r.Spec.Former != "" {
-		n.ports = nil // the instance beside which it starts has them open, and shares them
-	}
 	if !n.own && r.Spec.DNS == nil {
-		return n, n.look(r.Range != nil)
+		return n, n.look(r)
 	}
 	// There from before the first thing is taken until after the last is given back.
 	if err := os.MkdirAll(n.dir, 0o755); err != nil {
 		return nil, err
 	}
-	if err := n.look(r.Range != nil); err != nil {
+	if err := n.look(r); err != nil {
 		return nil, err
 	}
 	if n.own {
@@ -63,21 +61,37 @@ func prepareNetwork(j launch.Job) (*netting, error) {
 }
 
 // look finds out whether a port is taken, or can't be had by users that are nobody
-// in the node's network.
-func (n *netting) look(users bool) error {
+// in the node's network. Those that the instance beside which this one is started has
+// open it shares.
+func (n *netting) look(r instance.Request) error {
 	if n.own {
 		return nil
 	}
-	if err := n.reserved(); users && err != nil {
-		return err
+	if r.Range != nil {
+		if err := reserved(r.Spec.Ports); err != nil {
+			return err
+		}
 	}
-	sockets, err := network.Reserve(n.ports)
+	sockets, err := network.Reserve(alone(r))
 	network.Close(sockets)
 	return err
 }
 
+// alone are the ports of the node that an instance shares with no former one.
+func alone(r instance.Request) (ports []schema.Port) {
+	if r.Spec.Former != "" && r.FormerPorts == nil { // of an agent that didn't say which: all
+		return nil
+	}
+	for _, p := range r.Spec.Ports {
+		if !slices.ContainsFunc(r.FormerPorts, func(f schema.Port) bool { return f.Host == p.Host && f.Protocol == p.Protocol }) {
+			ports = append(ports, p)
+		}
+	}
+	return ports
+}
+
 // reserved tells whether a port is one that takes a capability of the node to bind.
-func (n *netting) reserved() error {
+func reserved(ports []schema.Port) error {
 	const setting = "net.ipv4.ip_unprivileged_port_start"
 	first := 1024
 	if b, err := os.ReadFile("/proc/sys/" + strings.ReplaceAll(setting, ".", "/")); err == nil {
@@ -85,7 +99,7 @@ func (n *netting) reserved() error {
 			first = v
 		}
 	}
-	for _, p := range n.ports {
+	for _, p := range ports {
 		if p.Host < first {
 			return fmt.Errorf("%w: run.ports %d: in the node's network run.userNamespace auto has ports from %d on (%s); set run.network to bridge",
 				workload.ErrUnsupported, p.Host, first, setting)
