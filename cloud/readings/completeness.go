@@ -40,9 +40,16 @@ type Completeness struct {
 	To      time.Time `json:"to"`
 	Column  string    `json:"column" doc:"time that a cell stands for, such as 15m0s"`
 	Columns int       `json:"columns"`
+	Next    *NextSlot `json:"next,omitempty" doc:"the first slot of the day that doesn't count yet"`
 	Vague   bool      `json:"vague,omitempty" doc:"the history of the policy doesn't go back to this day: the oldest version that is known stands for those before it"`
 	KPIs    KPIs      `json:"kpis"`
 	Meters  []Meter   `json:"meters" doc:"the worst first"`
+}
+
+// NextSlot is a slot that doesn't count yet.
+type NextSlot struct {
+	At     time.Time `json:"at"`
+	Counts time.Time `json:"counts" doc:"when it will: its cycle is over, or an hour has passed, and the node has had report.maxDelay to tell"`
 }
 
 // Meter is what there is of one meter.
@@ -127,6 +134,9 @@ func (w *sheet) rule() {
 			slots[w.columnOf(slot)]++
 			total++
 		})
+		if w.Next == nil { // spans are in the order of time
+			w.Next = sp.next(w.now)
+		}
 		for _, m := range sp.policy.Meters {
 			items := len(sp.policy.ItemsOf(m))
 			row := w.meter(m.ID)

@@ -212,6 +212,40 @@ func TestCompleteness_Expected(t *testing.T) {
 	}
 }
 
+// A day says which slot will count next, and when: once its cycle is over and the node
+// has had its time to tell.
+func TestCompleteness_Next(t *testing.T) {
+	at := func(hour, minute int) *readings.NextSlot {
+		slot := day.Add(time.Duration(hour)*time.Hour + time.Duration(minute)*time.Minute)
+		return &readings.NextSlot{At: slot, Counts: slot.Add(16 * time.Minute)}
+	}
+	for name, c := range map[string]struct {
+		more    string
+		written time.Duration // after the day began
+		now     time.Duration
+		want    *readings.NextSlot
+	}{
+		"nothing has been read yet":             {written: 6*time.Hour + time.Minute, now: 6*time.Hour + 2*time.Minute, want: at(6, 15)},
+		"written in the second of a slot":       {written: 6 * time.Hour, now: 6*time.Hour + time.Second, want: at(6, 15)},
+		"a slot will count in a moment":         {written: -time.Hour, now: 6*time.Hour + 16*time.Minute - time.Second, want: at(6, 0)},
+		"a slot counts":                         {written: -time.Hour, now: 6*time.Hour + 16*time.Minute, want: at(6, 15)},
+		"the window has yet to open":            {written: -time.Hour, now: 6 * time.Hour, more: `"windows":["09:00-10:00"],`, want: at(9, 0)},
+		"the window has closed":                 {written: -time.Hour, now: 12 * time.Hour, more: `"windows":["09:00-10:00"],`},
+		"the day is over, its last slot is not": {written: -time.Hour, now: 24 * time.Hour, want: at(23, 45)},
+		"the day is over":                       {written: -time.Hour, now: 25 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := start(t, nil)
+			b.past.write(t, of, day.Add(c.written), curve("m1", c.more))
+			b.now = day.Add(c.now)
+			got := b.completeness("2026-03-29").Next
+			if (got == nil) != (c.want == nil) || got != nil && (!got.At.Equal(c.want.At) || !got.Counts.Equal(c.want.Counts)) {
+				t.Errorf("%+v, want %+v", got, c.want)
+			}
+		})
+	}
+}
+
 // Slots of less than a minute share a column; once a day is one column.
 func TestCompleteness_Columns(t *testing.T) {
 	for period, columns := range map[string]int{"1s": 1440, "1m": 1440, "1h": 24, "24h": 1} {

@@ -142,9 +142,12 @@ func settled(p *schema.Policy) time.Duration {
 	return min(p.Period.D(), time.Hour) + min(p.Report.MaxDelay.D(), time.Hour)
 }
 
+// first is where slots are expected from.
+func (sp *span) first() time.Time { return later(sp.from, sp.taken) }
+
 // slots calls each with the slots of a span that have settled.
 func (sp *span) slots(now time.Time, each func(slot time.Time)) {
-	for t := sp.policy.NextSlot(later(sp.from, sp.taken).Add(-time.Nanosecond)); t.Before(sp.to); t = t.Add(sp.policy.Period.D()) {
+	for t := sp.policy.NextSlot(sp.first().Add(-time.Nanosecond)); t.Before(sp.to); t = t.Add(sp.policy.Period.D()) {
 		if t.Add(settled(sp.policy)).After(now) {
 			return
 		}
@@ -154,8 +157,19 @@ func (sp *span) slots(now time.Time, each func(slot time.Time)) {
 	}
 }
 
+// next returns the first slot of a span that hasn't settled, if there is one.
+func (sp *span) next(now time.Time) *NextSlot {
+	after := later(sp.first().Add(-time.Nanosecond), now.Add(-settled(sp.policy)))
+	for t := sp.policy.NextSlot(after); t.Before(sp.to); t = t.Add(sp.policy.Period.D()) {
+		if sp.policy.InWindow(t) {
+			return &NextSlot{t, t.Add(settled(sp.policy))}
+		}
+	}
+	return nil
+}
+
 // isSlot tells whether a time is a slot of the span that has settled.
 func (sp *span) isSlot(at, now time.Time) bool {
-	return !at.Before(later(sp.from, sp.taken)) && at.Before(sp.to) && !at.Add(settled(sp.policy)).After(now) &&
+	return !at.Before(sp.first()) && at.Before(sp.to) && !at.Add(settled(sp.policy)).After(now) &&
 		sp.policy.NextSlot(at.Add(-time.Nanosecond)).Equal(at) && sp.policy.InWindow(at)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"os"
 	"strconv"
@@ -15,6 +16,9 @@ import (
 	"golang.org/x/term"
 
 	"gnomon/cli/output"
+	"gnomon/cloud/cmd/gnomon/internal/client"
+	"gnomon/cloud/readings"
+	"gnomon/schema"
 )
 
 // kpis are what the API has.
@@ -43,9 +47,13 @@ type completeness struct {
 	To      string `json:"to"`
 	Column  string `json:"column"`
 	Columns int    `json:"columns"`
-	Vague   bool   `json:"vague,omitempty"`
-	KPIs    kpis   `json:"kpis"`
-	Meters  []struct {
+	Next    *struct {
+		At     time.Time `json:"at"`
+		Counts time.Time `json:"counts"`
+	} `json:"next,omitempty"`
+	Vague  bool `json:"vague,omitempty"`
+	KPIs   kpis `json:"kpis"`
+	Meters []struct {
 		Meter    string           `json:"meter"`
 		Expected int64            `json:"expected"`
 		Stored   int64            `json:"stored"`
@@ -94,6 +102,11 @@ for each meter.`,
 			if err := s.one(c.Context(), "/v1/completeness?"+query.Encode(), &m); err != nil {
 				return err
 			}
+			if m.KPIs.Meters == 0 {
+				if err := s.there(c.Context(), client.Ref{Kind: schema.KindPolicy, Node: node, Name: args[0]}); err != nil {
+					return err
+				}
+			}
 			switch {
 			case asCSV:
 				return m.csv(c.OutOrStdout())
@@ -103,7 +116,7 @@ for each meter.`,
 			if width == 0 {
 				width = terminalWidth(c.OutOrStdout())
 			}
-			return m.picture(c.OutOrStdout(), width)
+			return m.picture(c.OutOrStdout(), width, time.Now())
 		},
 	}
 	f := c.Flags()
@@ -112,6 +125,17 @@ for each meter.`,
 	f.IntVar(&limit, "limit", 30, "meters to show, the worst first")
 	f.IntVar(&width, "width", 0, "characters in a line (default that of the terminal, 132 without one)")
 	return c
+}
+
+// there says of a policy that isn't that it isn't.
+func (s *session) there(ctx context.Context, policy client.Ref) error {
+	ctx, cancel := s.limited(ctx)
+	defer cancel()
+	_, err := s.Get(ctx, policy)
+	if answer := (*client.Error)(nil); errors.As(err, &answer) && answer.Status == http.StatusNotFound {
+		answer.Detail = fmt.Sprintf("%s has no policy %s; gnomon get policies %s lists those it has", policy.Node, policy.Name, policy.Node)
+	}
+	return err
 }
 
 func terminalWidth(w io.Writer) int {
@@ -132,8 +156,12 @@ func (m *completeness) csv(w io.Writer) error {
 }
 
 // picture draws the part of the matrix in which something was to be read, within
-// some width.
-func (m *completeness) picture(w io.Writer, width int) error {
+// some width, or says why there is none.
+func (m *completeness) picture(w io.Writer, width int, now time.Time) error {
+	if m.KPIs.Expected == 0 {
+		_, err := fmt.Fprintf(w, "%s of %s on %s (UTC%s)\n%s\n", m.Policy, m.Node, m.Day, m.Zone, m.nothing(now))
+		return err
+	}
 	name := len("METER")
 	for _, r := range m.Meters {
 		name = max(name, len(r.Meter))
@@ -155,12 +183,28 @@ func (m *completeness) picture(w io.Writer, width int) error {
 	if more := m.KPIs.Meters - len(m.Meters); more > 0 {
 		fmt.Fprintf(&out, "… and %d more meters that are no worse (--limit)\n", more)
 	}
-	if m.KPIs.Meters == 0 {
-		out.WriteString("nothing was to be read: there is no such policy, it wasn't there on this day, or it is disabled\n")
-	}
 	m.KPIs.print(&out)
+	if len(m.KPIs.Missing) == 1 && m.KPIs.Missing[0].Count == m.KPIs.Expected && m.KPIs.Missing[0].Reason == readings.NotTold {
+		fmt.Fprintf(&out, "%s has told nothing of it yet: gnomon explain policy %s/%s says how far it is\n", m.Node, m.Node, m.Policy)
+	}
 	_, err := io.WriteString(w, out.String())
 	return err
+}
+
+// nothing says why no slot counts.
+func (m *completeness) nothing(now time.Time) string {
+	switch {
+	case m.KPIs.Meters == 0:
+		return "nothing was to be read: the policy wasn't there on this day, or it is disabled"
+	case m.Next == nil:
+		return "nothing was to be read: the policy has no slot on this day"
+	}
+	at := m.Next.At
+	if zone, err := time.Parse("-07:00", m.Zone); err == nil {
+		at = at.In(zone.Location())
+	}
+	return fmt.Sprintf("nothing counts yet: the first slot is that of %s; it counts in %s, when its cycle is over and %s has had the time to tell",
+		at.Format(time.TimeOnly), max(m.Next.Counts.Sub(now), time.Second).Round(time.Second), m.Node)
 }
 
 // extent is where the columns begin and end in which something was to be read.
