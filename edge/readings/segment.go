@@ -1,6 +1,7 @@
 package readings
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -26,7 +27,9 @@ type segment struct {
 	last       time.Time
 	beyond     int64 // the latest time of segments between it and the next one that were dropped
 
-	info []rowsInfo // by number; nil: it has to be read again
+	info   []rowsInfo // by number; nil: it has to be read again
+	unread time.Time  // when it couldn't be read
+	why    error      // it couldn't; nil: it could
 }
 
 // span is from one time to another, in milliseconds.
@@ -140,15 +143,43 @@ func (s *Store) content(seg *segment) ([]byte, error) {
 	return append(text[:min(seg.synced, len(text)):min(seg.synced, len(text))], seg.mem...), nil
 }
 
+// errUnread: a segment can't be read for now.
+var errUnread = errors.New("can't be read and waits")
+
+// text is all of a segment. Where that can't be read it is tried again after a while:
+// a disk that fails takes long to say so. The error is errUnread.
+func (s *Store) text(seg *segment) ([]byte, error) {
+	if !s.retry(seg).IsZero() {
+		return nil, seg.why
+	}
+	text, err := s.content(seg)
+	if err == nil {
+		seg.why = nil
+		return text, nil
+	}
+	if seg.why == nil {
+		s.log.Error("readings can't be read, and wait", "error", err)
+	}
+	seg.unread, seg.why, seg.info = s.now(), fmt.Errorf("%w: %w", errUnread, err), nil
+	return nil, seg.why
+}
+
+// retry is when a segment is to be read again that couldn't be; zero: at once.
+func (s *Store) retry(seg *segment) time.Time {
+	if since := s.now().Sub(seg.unread); seg.why == nil || since < 0 || since >= unreadable {
+		return time.Time{}
+	}
+	return seg.unread.Add(unreadable)
+}
+
 // infos is what is to be known of a segment's frames of rows.
 func (s *Store) infos(seg *segment) []rowsInfo {
 	if seg.info != nil || seg.frames == 0 {
 		return seg.info
 	}
-	text, err := s.content(seg)
+	text, err := s.text(seg)
 	if err != nil {
-		s.log.Error("readings can't be read", "error", err)
-		return nil
+		return nil // it was said
 	}
 	seg.info = make([]rowsInfo, seg.frames)
 	groups := make(map[string]string)

@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	freshFor      = time.Hour // after it was put a row goes up before those that have waited longer
-	freshSegments = 8         // the newest, in which fresh rows are looked for
-	unreadable    = 10 * time.Second
+	freshFor      = time.Hour        // after it was put a row goes up before those that have waited longer
+	freshSegments = 8                // the newest, in which fresh rows are looked for
+	unreadable    = 10 * time.Second // a segment isn't read again after it couldn't be
 )
 
 // ref names a frame of rows.
@@ -41,17 +41,29 @@ func (s *Store) Take(bytes int) (p *Parcel, next time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	of, next := s.dueFresh(now)
-	if of == nil {
-		of = s.backlog(now)
+	for {
+		of, next := s.dueFresh(now)
+		if of == nil {
+			of = s.backlog(now)
+		}
+		if of == nil {
+			return nil, s.nextRead(next)
+		}
+		if p = s.parcel(of, bytes); p != nil {
+			return p, next
+		}
+		// Nothing of it checks out any more, or can be read for now: others can.
 	}
-	if of == nil {
-		return nil, next
+}
+
+// nextRead is when a segment is to be read again that couldn't be, if that is sooner.
+func (s *Store) nextRead(next time.Time) time.Time {
+	for _, seg := range s.segments {
+		if at := s.retry(seg); seg.open > 0 && !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
 	}
-	if p = s.parcel(of, bytes); p == nil { // what was to be in it can't be read
-		next = now.Add(unreadable)
-	}
-	return p, next
+	return next
 }
 
 // lot is frames of one group that wait, in order.
@@ -161,24 +173,24 @@ func (s *Store) parcel(l *lot, bytes int) *Parcel {
 	size := 0
 	rows := make(map[string]int) // by meter and time, place in the batch
 	var text []byte
-	var of uint64
+	var of *segment
+	var err error
 	for _, w := range l.frames {
 		if p.Batch != nil && (size+w.size > bytes || !l.whole && len(p.Batch.Rows) >= most ||
 			len(p.Batch.Rows)+w.rows > reading.MaxRows || (len(p.Batch.Rows)+w.rows)*len(p.Batch.Items) > reading.MaxValues) {
 			break
 		}
-		if of != w.segment {
-			var err error
-			if text, err = s.content(s.find(w.segment)); err != nil {
-				s.log.Error("readings can't be read", "error", err)
-				break
-			}
-			of = w.segment
+		if of == nil || of.number != w.segment {
+			of = s.find(w.segment)
+			text, err = s.text(of)
+		}
+		if err != nil {
+			continue
 		}
 		b := batchAt(text, w.rowsInfo)
 		if b == nil {
 			s.log.Error("readings on disk don't check out any more", "segment", w.segment, "frame", w.number)
-			s.find(w.segment).settle(w.number, w.points)
+			of.settle(w.number, w.points)
 			s.counts.setAside++
 			s.lose(w.points, "damaged on disk")
 			continue

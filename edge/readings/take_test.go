@@ -5,6 +5,10 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"gnomon/edge/filesys/crashfs"
 )
 
 // perFill is how many points a slot of fill has, of which a segment takes few.
@@ -64,4 +68,58 @@ func TestStore_TakesAll(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What can't be read for now keeps nothing else from being told, nor from being
+// written, and is told when it can be read again.
+func TestStore_Unreadable(t *testing.T) {
+	for name, later := range map[string]time.Duration{"fresh": DefaultTerms.MaxDelay, "waited": 2 * freshFor} {
+		t.Run(name, func(t *testing.T) {
+			disk := crashfs.New(1)
+			r := newRig(t, Config{FS: disk.Mount()})
+			r.fill(20)
+			r.clock = r.clock.Add(later)
+			first := r.segments[0]
+			all, ill := r.Status().Unsent, first.openPoints
+			disk.Spoil(first.name(), unix.EIO)
+			if told := r.tell(1 << 20); told != all-ill {
+				t.Errorf("%d points are told of %d that can be read, and %d that can't", told, all-ill, ill)
+			}
+			p, next := r.Take(8 << 10)
+			if p != nil || !next.Equal(r.clock.Add(unreadable)) {
+				t.Fatalf("the rest is %+v, and is due in %v", p, next.Sub(r.clock))
+			}
+			disk.Spoil(first.name(), nil)
+			if p, _ = r.Take(8 << 10); p != nil {
+				t.Error("it is read all the time")
+			}
+			r.clock = next
+			if told := r.tell(1 << 20); told != ill || r.Status().Unsent != 0 {
+				t.Errorf("%d points are told of %d that can be read again", told, ill)
+			}
+		})
+	}
+	t.Run("written", func(t *testing.T) {
+		disk := crashfs.New(1)
+		r := newRig(t, Config{FS: disk.Mount()})
+		slots := r.fill(1)
+		first := r.segments[0]
+		disk.Spoil(first.name(), unix.EIO)
+		disk.Trouble(0, unix.EIO) // its file can't be appended to any more
+		slots = append(slots, r.fill(30)...)
+		if s := r.Status(); s.Held > segmentBytes+100<<10 || s.Dropped > 0 || s.Fault == nil {
+			t.Errorf("%+v", s)
+		}
+		disk.Spoil(first.name(), nil)
+		r.clock = r.clock.Add(unreadable)
+		if err := r.Save(); err != nil {
+			t.Fatal(err)
+		}
+		disk.Restart()
+		r.cfg.FS = disk.Mount()
+		r.open()
+		if s := r.Status(); s.Points != len(slots)*perFill || s.SetAside > 0 {
+			t.Errorf("of %d slots: %+v", len(slots), s)
+		}
+	})
 }

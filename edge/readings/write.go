@@ -46,17 +46,21 @@ func (s *Store) write() error {
 	return err
 }
 
-func (s *Store) writeAll() error {
+func (s *Store) writeAll() (err error) {
 	for i, seg := range s.segments {
 		if len(seg.mem) == 0 {
 			continue
 		}
 		last := i == len(s.segments)-1
-		if err := s.writeOne(seg, last); err != nil {
-			return fmt.Errorf("write %s: %w", seg.name(), err)
+		one := s.writeOne(seg, last)
+		if one != nil {
+			err = errors.Join(err, fmt.Errorf("write %s: %w", seg.name(), one))
+		}
+		if one != nil && !errors.Is(one, errUnread) { // others would meet the same
+			break
 		}
 	}
-	return nil
+	return err
 }
 
 // writeOne appends to the file that is open, or writes a file anew: one that could
@@ -83,7 +87,7 @@ func (s *Store) synced(seg *segment) {
 }
 
 func (s *Store) rewrite(seg *segment, keep bool) error {
-	text, err := s.content(seg)
+	text, err := s.text(seg)
 	if err != nil {
 		return err
 	}

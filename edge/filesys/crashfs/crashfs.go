@@ -30,11 +30,12 @@ var ErrOff = errors.New("the power is gone")
 type Disk struct {
 	mu      sync.Mutex
 	random  *rand.Rand
-	boot    int   // who mounted it before the last cut can't use it any more
-	left    int   // operations until something happens; < 0: never
-	failure error // what the operation meets then, once; nil: the power goes
-	refusal error // what every change meets
-	room    int   // bytes; < 0: endless
+	boot    int              // who mounted it before the last cut can't use it any more
+	left    int              // operations until something happens; < 0: never
+	failure error            // what the operation meets then, once; nil: the power goes
+	refusal error            // what every change meets
+	spoiled map[string]error // what reading a file meets
+	room    int              // bytes; < 0: endless
 	off     bool
 	files   map[string]*file // as running programs see it
 	durable map[string]*file // names as of the last sync
@@ -45,7 +46,7 @@ type file struct{ content, synced []byte }
 
 // New returns an empty disk.
 func New(seed uint64) *Disk {
-	return &Disk{random: rand.New(rand.NewPCG(seed, 1)), left: -1, room: -1, files: map[string]*file{}, durable: map[string]*file{}}
+	return &Disk{random: rand.New(rand.NewPCG(seed, 1)), left: -1, room: -1, files: map[string]*file{}, durable: map[string]*file{}, spoiled: map[string]error{}}
 }
 
 // Mount is the directory for whoever runs until the next Restart.
@@ -68,6 +69,13 @@ func (d *Disk) Refuse(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.refusal = err
+}
+
+// Spoil lets every reading of the file with that name fail, until err is nil.
+func (d *Disk) Spoil(name string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.spoiled[name] = err
 }
 
 // Limit leaves room for so many bytes more; a negative number: for any.
@@ -222,6 +230,9 @@ func (m *mounted) List() (names []string, err error) {
 func (m *mounted) Read(name string) (content []byte, err error) {
 	err = m.look(func(d *Disk) error {
 		f, err := d.find("read", name)
+		if err == nil {
+			err = d.spoiled[name]
+		}
 		if err == nil {
 			content = slices.Clone(f.content)
 		}

@@ -186,4 +186,12 @@ func TestDisk_Trouble(t *testing.T) {
 	if content, err := dir.Read("b"); err != nil || string(content) != "long" {
 		t.Errorf("%q, %v", content, err)
 	}
+	d.Spoil("b", unix.EIO)
+	if content, err := dir.Read("b"); !errors.Is(err, unix.EIO) || content != nil {
+		t.Errorf("where it is spoiled: %q, %v", content, err)
+	}
+	d.Spoil("b", nil)
+	if content, err := dir.Read("b"); err != nil || string(content) != "long" {
+		t.Errorf("and then: %q, %v", content, err)
+	}
 }
