@@ -1,6 +1,7 @@
 package twin
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -13,7 +14,7 @@ import (
 
 // Sync answers what of a node's shadows differs from what the node holds. It
 // changes nothing. A reply that would grow beyond wire.MaxSyncBytes is cut, and
-// says so.
+// says so; what the node holds comes before what it doesn't.
 func (s *Service) Sync(ctx context.Context, p identity.Principal, thing string, r *wire.SyncRequest) (*wire.SyncReply, error) {
 	if err := authorize(p, actionRead, thing); err != nil {
 		return nil, err
@@ -41,7 +42,17 @@ func (s *Service) Sync(ctx context.Context, p identity.Principal, thing string, 
 	for name := range held {
 		names = append(names, name)
 	}
-	slices.Sort(names)
+	slices.SortFunc(names, func(a, b string) int {
+		_, ofA := r.Shadows[a]
+		_, ofB := r.Shadows[b]
+		switch {
+		case ofA && !ofB:
+			return -1
+		case ofB && !ofA:
+			return 1
+		}
+		return cmp.Compare(a, b)
+	})
 	size := 0
 	for _, name := range names {
 		state, listed := r.Shadows[name]

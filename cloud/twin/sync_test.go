@@ -220,3 +220,20 @@ func TestSync_All(t *testing.T) {
 		t.Error("a node is told of a shadow that isn't for it")
 	}
 }
+
+// What a node holds is compared before it is told of what it doesn't, however much
+// that is.
+func TestSync_HeldFirst(t *testing.T) {
+	b := open(t, vfs.NewMem(), nil)
+	for i := range 1500 {
+		b.must(t, key("d1", fmt.Sprintf("a%04d", i)), `{"state":{"desired":{"v":1}}}`)
+	}
+	b.must(t, key("d1", "z"), `{"state":{"desired":{"v":2}}}`)
+	reply, err := b.Sync(ctx, op, "d1", &wire.SyncRequest{BootEpoch: 1, All: true, Shadows: map[string]wire.SyncState{"z": {Desired: 7}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := reply.Shadows["z"]; string(got.Desired) != `{"v":2}` || !reply.More || len(reply.Shadows) < 2 {
+		t.Errorf("of %d, and more %v: %+v", len(reply.Shadows), reply.More, got)
+	}
+}

@@ -164,9 +164,32 @@ func (d *Devices) interest(k key) *replica {
 
 // evict makes room by forgetting a shadow that never was.
 func (d *Devices) evict() bool {
-	for k, r := range d.replicas {
-		if r.doc.Version == 0 && r.flight == nil && r.ready == nil && k.name != "" {
-			delete(d.replicas, k)
+	var of *replica
+	for _, r := range d.replicas {
+		if r.spare() && (of == nil || of.ask && !r.ask) { // one that the cloud isn't known to lack goes last
+			of = r
+		}
+	}
+	if of == nil {
+		return false
+	}
+	delete(d.replicas, of.key)
+	return true
+}
+
+// spare tells whether it is nothing that anybody on the node has.
+func (r *replica) spare() bool {
+	return r.doc.Version == 0 && r.flight == nil && r.ready == nil && r.name != ""
+}
+
+// room tells whether a shadow of the cloud can be held beside those that are there, or
+// are yet to be asked for.
+func (d *Devices) room() bool {
+	if len(d.replicas) < MaxShadows {
+		return true
+	}
+	for _, r := range d.replicas {
+		if r.spare() && !r.ask {
 			return true
 		}
 	}

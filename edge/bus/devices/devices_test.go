@@ -250,3 +250,32 @@ func TestEpoch(t *testing.T) {
 		t.Errorf("epoch %d", w.disk.epoch)
 	}
 }
+
+// A device that has more shadows than the node holds, and than one answer has room
+// for, isn't compared for ever: what is held is kept of one mind, and the rest costs
+// nothing.
+func TestMoreThanFit(t *testing.T) {
+	w := newWorld(t)
+	last := key{"d1", "z"}
+	w.cloudUpdate(t, last, `{"state":{"desired":{"x":1}}}`)
+	w.settle()
+	if w.doc(last).Desired.Get("x").Text() != "1" {
+		t.Fatal("it isn't known to begin with")
+	}
+	w.cut()
+	for i := range 4 * MaxShadows {
+		w.cloudUpdate(t, key{"d1", fmt.Sprintf("a%04d", i)}, `{"state":{"desired":{"x":1}}}`)
+	}
+	w.cloudUpdate(t, last, `{"state":{"desired":{"x":2}}}`)
+	w.settle()
+	w.check()
+	if got := w.doc(last).Desired.Get("x").Text(); got != "2" || len(w.node.replicas) != MaxShadows {
+		t.Errorf("%d shadows are held, and what is desired of the last is %s", len(w.node.replicas), got)
+	}
+	// 400 seconds pass, in which two devices are compared every minute, less 20 %.
+	w.cloud.syncs, w.cloud.synced = 0, 0
+	w.settle()
+	if w.cloud.syncs < 2*5 || w.cloud.syncs > 2*9 || w.cloud.synced > 20_000 {
+		t.Errorf("%d comparisons, of %d bytes", w.cloud.syncs, w.cloud.synced)
+	}
+}

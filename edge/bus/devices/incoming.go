@@ -99,7 +99,7 @@ func (d *Devices) compared(thing string, payload []byte) error {
 		}
 	}
 	now := d.cfg.Now()
-	again := reply.More
+	again, further := false, false
 	for name, said := range talk.stated {
 		r := d.replicas[key{thing, name}]
 		if r == nil || r.cloud.desiredVersion != said.desiredVersion || !shadow.Equal(r.cloud.reported, said.reported) {
@@ -113,27 +113,38 @@ func (d *Devices) compared(thing string, payload []byte) error {
 		if err := d.differs(r, diff, differs, now.Unix()); err != nil {
 			return err
 		}
+		further = further || r.cloud.version == 0 || r.cloud.desiredVersion != said.desiredVersion
 	}
 	for name := range reply.Shadows {
-		if _, said := talk.stated[name]; !said {
-			d.heardOf(key{thing, name})
+		if _, said := talk.stated[name]; !said && d.heardOf(key{thing, name}) {
+			further = true
 		}
 	}
 	d.counters["syncs"]++
 	d.problem = ""
 	talk.token, talk.failures = "", 0
 	talk.next = now.Add(jittered(d.cfg.SyncInterval))
-	if again {
+	if again || reply.More && further { // else the next answer would be cut at the same place
 		talk.next = now
 	}
 	return nil
 }
 
-// heardOf has the cloud asked for a shadow that it has, and the node hasn't.
-func (d *Devices) heardOf(k key) {
-	if r := d.interest(k); r != nil && r.cloud.version == 0 && r.flight == nil {
+// heardOf has the cloud asked for a shadow that it has, and the node hasn't. It tells
+// whether that is a new one: there may be no room.
+func (d *Devices) heardOf(k key) bool {
+	r := d.replicas[k]
+	if r == nil {
+		if !d.room() {
+			d.counters["overflow"]++
+			return false
+		}
+		return d.interest(k) != nil
+	}
+	if r.cloud.version == 0 && r.flight == nil {
 		r.ask = true
 	}
+	return false
 }
 
 // differs takes over what a sync says of one shadow.

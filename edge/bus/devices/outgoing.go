@@ -218,9 +218,9 @@ func (d *Devices) patience(bytes, failures int) time.Duration {
 }
 
 // compare states what is held of a thing that the cloud is known to have, and asks
-// what else there is.
+// what else there is, if there is room for it.
 func (d *Devices) compare(thing string, t *talk, all []*replica, now time.Time) Message {
-	req := wire.SyncRequest{BootEpoch: d.cfg.Epoch.BootEpoch(), ClientToken: d.token(), Shadows: map[string]wire.SyncState{}, All: true}
+	req := wire.SyncRequest{BootEpoch: d.cfg.Epoch.BootEpoch(), ClientToken: d.token(), Shadows: map[string]wire.SyncState{}, All: d.room()}
 	t.stated = map[string]statement{}
 	for _, r := range all {
 		if r.cloud.version == 0 {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +52,8 @@ type cloud struct {
 	docs map[key]*shadow.Document
 	now  int64
 	say  func(topic string, payload []byte)
+
+	syncs, synced int // how many were answered, and by how many bytes
 }
 
 func (c *cloud) handle(topic string, body []byte) {
@@ -123,40 +127,57 @@ func (c *cloud) sync(t wire.Topic, body []byte) {
 	if err != nil {
 		panic(err)
 	}
+	c.syncs++
 	reply := &wire.SyncReply{BootEpoch: r.BootEpoch, Timestamp: c.now, ClientToken: r.ClientToken, Shadows: map[string]wire.SyncShadow{}}
-	for name, s := range r.Shadows {
-		d := c.docs[key{t.Thing, name}]
+	size := 0
+	say := func(name string, s wire.SyncShadow) {
+		if size += len(s.Desired) + len(name) + 160; size > wire.MaxSyncBytes && len(reply.Shadows) > 0 {
+			reply.More = true
+		} else {
+			reply.Shadows[name] = s
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Shadows)) {
+		s, d := r.Shadows[name], c.docs[key{t.Thing, name}]
 		if d != nil {
 			reply.BootEpoch = max(reply.BootEpoch, d.Origin.BootEpoch)
 		}
 		switch {
 		case !d.Exists() && name == "":
 			if s.Reported != "" || s.Desired != 0 {
-				reply.Shadows[name] = wire.SyncShadow{ReportFull: true, Current: s.Desired == 0}
+				say(name, wire.SyncShadow{ReportFull: true, Current: s.Desired == 0})
 			}
 		case !d.Exists():
 			gone := wire.SyncShadow{Deleted: true}
 			if d != nil {
 				gone.Version = d.Version
 			}
-			reply.Shadows[name] = gone
+			say(name, gone)
 		default:
 			out := wire.SyncShadow{Version: d.Version, DesiredVersion: d.DesiredVersion, Current: s.Desired == d.DesiredVersion}
 			if !out.Current && d.Desired != nil {
 				out.Desired = d.Desired.AppendJSON(nil)
 			}
 			if out.ReportFull = s.Reported != shadow.Digest(d.Reported); !out.Current || out.ReportFull {
-				reply.Shadows[name] = out
+				say(name, out)
 			}
 		}
 	}
+	var others []string
 	for k, d := range c.docs {
 		if _, said := r.Shadows[k.name]; r.All && k.thing == t.Thing && !said && d.Exists() {
-			reply.Shadows[k.name] = wire.SyncShadow{Version: d.Version, DesiredVersion: d.DesiredVersion, ReportFull: d.Reported != nil}
+			others = append(others, k.name)
 		}
 	}
+	slices.Sort(others)
+	for _, name := range others {
+		d := c.docs[key{t.Thing, name}]
+		say(name, wire.SyncShadow{Version: d.Version, DesiredVersion: d.DesiredVersion, ReportFull: d.Reported != nil})
+	}
 	t.Op = wire.OpSync
-	c.say(t.Accepted(), reply.Append(nil))
+	text := reply.Append(nil)
+	c.synced += len(text)
+	c.say(t.Accepted(), text)
 }
 
 // world is a node, a cloud, and a line between them that is cut at any moment.
