@@ -32,6 +32,8 @@ func (k SourceKind) Fastest() Pace {
 type BusTime struct {
 	Requests int           // to read every meter once
 	Slot     time.Duration // for that, if every meter answers at once
+	Places   time.Duration // of it, what all the places together are taken for; one meter at once has one
+	Line     time.Duration // of q376: what the line to the CCO is
 	Dead     time.Duration // what a meter that doesn't answer adds
 }
 
@@ -73,6 +75,7 @@ func (p *Policy) BusTime(pace Pace) BusTime {
 	known := make(map[Meter]load)                                          // of meters that differ in name alone
 	lanes := make([]time.Duration, max(min(s.Parallel, len(p.Meters)), 1)) // when each is free again
 	var all load
+	var work time.Duration
 	for _, m := range p.Meters {
 		like := Meter{Model: m.Model, Protocol: m.Protocol, Address: digitsOf(m.Address), Forbidden: m.Forbidden}
 		l, ok := known[like]
@@ -83,13 +86,16 @@ func (p *Policy) BusTime(pace Pace) BusTime {
 		all.add(l)
 		// A meter takes the lane that is free first, and waits for its own frames.
 		first := slices.Index(lanes, slices.Min(lanes))
-		lanes[first] += time.Duration(l.requests)*(pace.Reply+pace.Again+s.Pause.D()) + time.Duration(l.frames)*pace.Frame + s.airtime(l.down+l.up)
+		takes := time.Duration(l.requests)*(pace.Reply+pace.Again+s.Pause.D()) + time.Duration(l.frames)*pace.Frame + s.airtime(l.down+l.up)
+		lanes[first] += takes
+		work += takes
 	}
 	out := BusTime{Requests: all.requests, Dead: time.Duration(s.Tries) * s.Timeout.D()}
-	out.Slot = slices.Max(lanes)
+	out.Slot, out.Places = slices.Max(lanes), work/time.Duration(max(s.Parallel, 1))
 	if s.Kind.Protocol() == Q376 {
 		// The line, which carries both ways at once, has the frames of all meters.
-		out.Slot = max(out.Slot, s.airtime(max(all.down, all.up)))
+		out.Line = s.airtime(max(all.down, all.up))
+		out.Slot = max(out.Slot, out.Line)
 		out.Dead = s.Timeout.D() / time.Duration(len(lanes))
 	}
 	return out
@@ -133,12 +139,6 @@ func (p *Policy) loadFreeze(m Meter, items []Item) load {
 	}
 	record.add(frozen)
 	return record
-}
-
-// Share is how much of its line a policy takes at the pace of the fastest
-// meters: the time it needs for a slot, of the period.
-func (p *Policy) Share() float64 {
-	return float64(p.BusTime(p.Source.Kind.Fastest()).Slot) / float64(p.Period.D())
 }
 
 // admit refuses a policy that its line has no time for.
