@@ -4,14 +4,18 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"gnomon/mqttguard"
 )
 
 // conn sends each packet in one piece, which the library writes in parts while
 // it holds the lock; bounds writes in time; remembers how the broker began to
-// answer; and tells that it was closed.
+// answer; fails the read of a packet that the broker should not have sent, before there
+// is room made for it; and tells that it was closed.
 type conn struct {
 	net.Conn
 	timeout time.Duration
+	frames  mqttguard.Frames // belongs to the reader
 
 	mu      sync.Mutex
 	out     []byte
@@ -23,8 +27,10 @@ type conn struct {
 	gone   chan struct{}
 }
 
-func newConn(nc net.Conn, timeout time.Duration) *conn {
-	return &conn{Conn: nc, timeout: timeout, gone: make(chan struct{})}
+// newConn bounds packets from the broker by twice of what it is asked to send at most:
+// one that counts otherwise isn't worth a connection that is lost over and over.
+func newConn(nc net.Conn, packet int, timeout time.Duration) *conn {
+	return &conn{Conn: nc, timeout: timeout, frames: mqttguard.Frames{Limit: 2 * packet}, gone: make(chan struct{})}
 }
 
 // Lock begins a packet.
@@ -72,6 +78,9 @@ func (c *conn) Read(p []byte) (int, error) {
 	defer c.answer.Unlock()
 	if more := handshake - len(c.began); more > 0 {
 		c.began = append(c.began, p[:min(n, more)]...)
+	}
+	if refused := c.frames.Pass(p[:n]); refused != nil {
+		return 0, refused
 	}
 	return n, err
 }

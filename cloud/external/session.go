@@ -97,7 +97,7 @@ func (b *Broker) connect(ctx context.Context, r role) (*session, error) {
 		return nil, err
 	}
 	s := &session{
-		role: r, broker: b, conn: newConn(nc, b.cfg.Timeout), link: &link{r.state, b, r.publishes}, tail: b.queue.join(),
+		role: r, broker: b, conn: newConn(nc, b.cfg.MaxPacket, b.cfg.Timeout), link: &link{r.state, b, r.publishes}, tail: b.queue.join(),
 		done: make(chan struct{}), written: make(chan struct{}),
 	}
 	s.client = paho.NewClient(paho.ClientConfig{

@@ -161,9 +161,11 @@ func TestReadySaysWhy(t *testing.T) {
 		"not authorized (code 0x87)":        closed.URL(),
 		"instead of answering CONNECT":      answers(t, "", true),
 		"no answer to CONNECT within 200ms": answers(t, "", false),
+		"more than 131072 bytes":            answers(t, "\x20\xff\xff\xff\x7f", false),
+		"sends one of more than":            answers(t, "\x20\x03\x00\x00\x00\x30\xff\xff\xff\x7f", false),
 		"connect":                           answers(t, "HTTP/1.1 400 Bad Request\r\n\r\n", true),
 	} {
-		b, err := New(Config{URL: url, ClientID: "c", Timeout: 200 * time.Millisecond, BackoffMax: 300 * time.Millisecond, Log: logger(t)})
+		b, err := New(Config{URL: url, ClientID: "c", Timeout: 200 * time.Millisecond, BackoffMax: 300 * time.Millisecond, MaxPacket: 64 << 10, Log: logger(t)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,10 +1,11 @@
 package link
 
 import (
-	"fmt"
 	"net"
 	"sync"
 	"time"
+
+	"gnomon/mqttguard"
 )
 
 // conn counts bytes, bounds writes in time and packets in size, and sends each
@@ -14,7 +15,7 @@ type conn struct {
 	net.Conn
 	timeout  time.Duration
 	counters *Counters
-	frame    frame
+	frames   mqttguard.Frames
 
 	mu      sync.Mutex
 	out     []byte
@@ -22,7 +23,7 @@ type conn struct {
 }
 
 func newConn(nc net.Conn, timeout time.Duration, counters *Counters) *conn {
-	return &conn{Conn: nc, timeout: timeout, counters: counters}
+	return &conn{Conn: nc, timeout: timeout, counters: counters, frames: mqttguard.Frames{Limit: maxPacket}}
 }
 
 // Lock begins a packet.
@@ -66,42 +67,8 @@ func (c *conn) flush(p []byte) (int, error) {
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.counters.BytesIn.Add(int64(n))
-	if ferr := c.frame.pass(p[:n]); ferr != nil {
+	if ferr := c.frames.Pass(p[:n]); ferr != nil {
 		return 0, ferr
 	}
 	return n, err
-}
-
-// frame follows the packets of a stream by their fixed headers, since the
-// library makes room for as many bytes as a header claims before it looks.
-type frame struct {
-	body   int  // bytes of the current packet still to come
-	length int  // remaining length read so far
-	shift  uint // 7 per byte of it; 0 also before the first
-	header bool // within a fixed header
-}
-
-func (f *frame) pass(p []byte) error {
-	for len(p) > 0 {
-		if f.body > 0 {
-			n := min(f.body, len(p))
-			f.body, p = f.body-n, p[n:]
-			continue
-		}
-		b := p[0]
-		p = p[1:]
-		if !f.header {
-			f.header, f.length, f.shift = true, 0, 0
-			continue
-		}
-		f.length |= int(b&0x7f) << f.shift
-		f.shift += 7
-		if f.length > maxPacket || f.shift > 28 {
-			return fmt.Errorf("the broker sends a packet of more than %d bytes", maxPacket)
-		}
-		if b&0x80 == 0 {
-			f.header, f.body = false, f.length
-		}
-	}
-	return nil
 }

@@ -524,21 +524,6 @@ func TestLink_Converges(t *testing.T) {
 	}
 }
 
-func TestFrame_FollowsPackets(t *testing.T) {
-	stream := []byte("\x30\x03abc\xd0\x00\x30\x80\x01" + strings.Repeat("x", 128) + "\x30\x00")
-	for chunk := 1; chunk < len(stream); chunk++ {
-		var f frame
-		for at := 0; at < len(stream); at += chunk {
-			if err := f.pass(stream[at:min(at+chunk, len(stream))]); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if f.header || f.body != 0 {
-			t.Fatalf("chunks of %d end within a packet: %+v", chunk, f)
-		}
-	}
-}
-
 func TestActed_Names(t *testing.T) {
 	for name, want := range map[string]bool{"": true, "app:web": true, "collect:m": true, "app:": false, "app:../x": false, "free": false} {
 		if got := acted(name); got != want {

@@ -8,6 +8,7 @@
 package uplink
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 
 	"gnomon/edge/bus/devices"
+	"gnomon/mqttguard"
 	"gnomon/shadow/wire"
 )
 
@@ -133,10 +135,11 @@ func (u *Uplink) Run(ctx context.Context) error {
 func (u *Uplink) session(ctx context.Context) error {
 	dialing, cancel := context.WithTimeout(ctx, u.cfg.Timeout)
 	defer cancel()
-	nc, err := u.cfg.Dial(dialing)
+	dialed, err := u.cfg.Dial(dialing)
 	if err != nil {
 		return err
 	}
+	nc := mqttguard.NewUpstream(dialed, maxPacket, u.cfg.Timeout)
 	defer nc.Close()
 	failed := make(chan error, 4)
 	fail := func(err error) {
@@ -169,7 +172,7 @@ func (u *Uplink) session(ctx context.Context) error {
 		if ack != nil {
 			err = fmt.Errorf("refused with code %#x: %w", ack.ReasonCode, err)
 		}
-		return err
+		return cmp.Or(nc.Refused(), err)
 	}
 	u.is(true, nil)
 	u.cfg.Devices.Connected()
@@ -180,7 +183,7 @@ func (u *Uplink) session(ctx context.Context) error {
 	}
 	_ = client.Disconnect(&paho.Disconnect{})
 	<-client.Done()
-	return err
+	return cmp.Or(nc.Refused(), err)
 }
 
 var errLost = errors.New("connection lost")
@@ -227,6 +230,13 @@ func (u *Uplink) subscribe(ctx context.Context, client *paho.Client, subscribed 
 			continue
 		}
 		asking, cancel := context.WithTimeout(ctx, u.cfg.Timeout)
+		go func() { // the library doesn't tell who waits for an answer that the session has ended
+			select {
+			case <-client.Done():
+				cancel()
+			case <-asking.Done():
+			}
+		}()
 		_, err := client.Subscribe(asking, &paho.Subscribe{Subscriptions: filters(thing)})
 		cancel()
 		if err != nil {

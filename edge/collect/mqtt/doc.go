@@ -5,8 +5,9 @@
 // It promises that a value is never older than the policy lets it be, that a
 // retained message doesn't make an old value young, that values of a broker that is
 // out of reach aren't given, and that a poll waits for a device only as long as it
-// can still be about to speak. Payloads, topics and values are bounded. A lost
-// connection is made again, later and later.
+// can still be about to speak. Payloads, topics and values are bounded, and so is what
+// a broker can make the node hold, whatever it sends. A lost connection is made again,
+// later and later.
 //
 // It publishes nothing.
 package mqtt

@@ -17,6 +17,7 @@ import (
 
 	"gnomon/edge/collect"
 	"gnomon/edge/collect/credentials"
+	"gnomon/mqttguard"
 )
 
 // Limits of a session.
@@ -24,7 +25,7 @@ const (
 	keepAlive    = 60 * time.Second
 	handshake    = 10 * time.Second
 	receiveQuota = 64
-	maxPacket    = 4 * maxPayload // what is longer the broker doesn't send
+	maxPacket    = 4 * maxPayload // the broker is asked to send none that is longer, and is left if it does
 	atOnce       = 8              // filters in one request
 	settled      = time.Minute    // a session this long was a good one
 	sweep        = time.Hour      // between looks for topics that nobody asks for
@@ -121,10 +122,11 @@ func (b *broker) session(ctx context.Context) error {
 	}
 	shaking, cancel := context.WithTimeout(ctx, handshake)
 	defer cancel()
-	conn, err := b.dial(shaking, c)
+	dialed, err := b.dial(shaking, c)
 	if err != nil {
 		return err
 	}
+	conn := mqttguard.NewUpstream(dialed, maxPacket, handshake)
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
@@ -145,13 +147,13 @@ func (b *broker) session(ctx context.Context) error {
 		OnServerDisconnect: func(d *paho.Disconnect) { fail(fmt.Errorf("the broker ended the session, code %#x", d.ReasonCode)) },
 	})
 	if err := connect(shaking, client, b.client(), c); err != nil {
-		return err
+		return cmp.Or(conn.Refused(), err)
 	}
 	err = b.serve(ctx, client, failed)
 	_ = client.Disconnect(&paho.Disconnect{}) // a courtesy; what is lost is lost
 	conn.Close()
 	<-client.Done()
-	return err
+	return cmp.Or(conn.Refused(), err)
 }
 
 // connect introduces us.
@@ -226,6 +228,20 @@ func (b *broker) due() (names []string) {
 	return names
 }
 
+// patience is for one answer of the broker: it ends with the session, too, which the
+// library doesn't tell who waits for an answer.
+func patience(ctx context.Context, client *paho.Client) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, handshake)
+	go func() {
+		select {
+		case <-client.Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
 // subscribe listens to all topics that are due.
 func (b *broker) subscribe(ctx context.Context, client *paho.Client) error {
 	for {
@@ -237,10 +253,15 @@ func (b *broker) subscribe(ctx context.Context, client *paho.Client) error {
 		for _, name := range names {
 			ask.Subscriptions = append(ask.Subscriptions, paho.SubscribeOptions{Topic: name, QoS: 1})
 		}
-		asking, cancel := context.WithTimeout(ctx, handshake)
+		asking, cancel := patience(ctx, client)
 		ack, err := client.Subscribe(asking, &ask)
 		cancel()
 		if ack == nil || len(ack.Reasons) != len(names) {
+			select {
+			case <-client.Done():
+				return errLost
+			default:
+			}
 			return fmt.Errorf("subscribe: %w", cmp.Or(err, errLost))
 		}
 		b.update(func() {
@@ -272,7 +293,7 @@ func (b *broker) forget(ctx context.Context, client *paho.Client) error {
 	if len(names) == 0 {
 		return nil
 	}
-	asking, cancel := context.WithTimeout(ctx, handshake)
+	asking, cancel := patience(ctx, client)
 	defer cancel()
 	if _, err := client.Unsubscribe(asking, &paho.Unsubscribe{Topics: names}); err != nil {
 		return fmt.Errorf("unsubscribe: %w", err)
