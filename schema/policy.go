@@ -114,6 +114,7 @@ type Source struct {
 	Version     string   `json:"version"`     // of snmp: 1, 2c (default) or 3
 	MaxOIDs     int      `json:"maxOids"`     // of snmp: values asked for in one request; default 20
 	MaxAge      Duration `json:"maxAge"`      // of mqtt: an older value counts as missing; default three periods, at least 1m
+	Retained    bool     `json:"retained"`    // of mqtt: what the broker retains is taken too, of whatever age that is; default false, since nobody says how old it is
 }
 
 // Meter is one device on the source.

@@ -26,6 +26,7 @@ func (s *Source) validateAgents(c *check, p Protocol) {
 	c.need(s.Credentials == "" || validID(s.Credentials) && s.Credentials[0] != '.', "source.credentials", "must be the name of a file in the node's directory of credentials: 1 to 64 of letters, digits and ._-, not beginning with a point", s.Credentials)
 	c.need(p == SNMP || p == MQTT || s.Credentials == "", "source.credentials", "is for snmp and mqtt", s.Credentials)
 	c.need(p == MQTT || s.MaxAge == 0, "source.maxAge", "is for mqtt", s.MaxAge)
+	c.need(p == MQTT || !s.Retained, "source.retained", "is for mqtt", s.Retained)
 	if p == MQTT {
 		within(c, "source.maxAge", s.MaxAge, Duration(minAge), Duration(maxAge))
 	}

@@ -98,6 +98,7 @@ func TestParsePolicy_SourcesRefuse(t *testing.T) {
 		{"others' values", `{"source":{"kind":"mqtt","address":"h:1883"},"meters":[{"id":"m","address":"1"},{"id":"n","address":"2"}],"items":[{"name":"a","topic":"t"}]}`, "meters[0]", "values of others"},
 		{"age", mqtt(`,"maxAge":"1ms"`, ``, `"topic":"a"`), "source.maxAge", "from 1s"},
 		{"age of Modbus", tcp(`,"maxAge":"1m"`, ``, `"address":1`), "source.maxAge", "for mqtt"},
+		{"retained by Modbus", tcp(`,"retained":true`, ``, `"address":1`), "source.retained", "for mqtt"},
 		{"no such function", tcp(`,"functions":[3,23]`, ``, `"address":1`), "desired", "none of 1, 2, 3, 4, 5, 6 and 16"},
 		{"function not allowed", tcp(`,"functions":[4]`, ``, `"address":1`), "meters[0]", "source.functions doesn't name"},
 		{"range", tcp(``, `,"forbidden":["3:9-1"]`, `"address":1`), "desired", "is no range"},

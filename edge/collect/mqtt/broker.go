@@ -39,11 +39,11 @@ type broker struct {
 
 // topic is one that is listened to.
 type topic struct {
-	asked   time.Time         // by a poll, last
-	due     bool              // it has to be subscribed to, to begin with or for what is retained
-	heard   time.Time         // since when it is listened to; zero = it isn't yet
-	refused error             // by the broker
-	paths   map[string]latest // what is taken out of its payloads
+	asked   time.Time        // by a poll, last
+	due     bool             // it has to be subscribed to, to begin with or for what is retained
+	heard   time.Time        // since when it is listened to; zero = it isn't yet
+	refused error            // by the broker
+	paths   map[string]heard // what is taken out of its payloads
 }
 
 var (
@@ -162,7 +162,7 @@ func (b *broker) listen(r collect.Request) (err error) {
 				err = errMany
 				continue
 			}
-			t = &topic{paths: make(map[string]latest)}
+			t = &topic{paths: make(map[string]heard)}
 			b.topics[name] = t
 		}
 		t.asked = time.Now()
@@ -171,7 +171,7 @@ func (b *broker) listen(r collect.Request) (err error) {
 				err = errMany
 				continue
 			}
-			t.paths[it.Path] = latest{}
+			t.paths[it.Path] = heard{}
 			t.due, t.heard = true, time.Time{}
 			due = true
 		}
@@ -201,14 +201,15 @@ func (b *broker) complete(r collect.Request, values map[string]collect.Value) (u
 			values[it.Name] = collect.Value{At: now, Err: errMany}
 			continue
 		}
-		l, known := t.paths[it.Path]
+		h, known := t.paths[it.Path]
+		l := h.latest(r.Source.Retained)
 		switch {
 		case !known:
 			values[it.Name] = collect.Value{At: now, Err: errMany}
 		case t.refused != nil:
 			values[it.Name] = collect.Value{At: now, Err: t.refused}
 		case l.at.IsZero():
-			values[it.Name] = collect.Value{At: now, Err: fmt.Errorf("%w: nothing was published on %s yet", collect.ErrTimeout, it.TopicOf(r.Meter))}
+			values[it.Name] = collect.Value{At: now, Err: h.none(it.TopicOf(r.Meter))}
 			since := t.heard
 			if since.IsZero() {
 				since = b.since

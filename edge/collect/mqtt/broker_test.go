@@ -158,7 +158,7 @@ func TestExtract(t *testing.T) {
 		{`{"a":-32768}`, "a", "", 1, "[no-value]"},
 	} {
 		it := schema.Item{Name: "x", Path: c.path, Type: c.kind, Scale: c.scale, None: "-32768"}
-		v := extract([]byte(c.payload), c.path, time.Now()).value(it, time.Hour, time.Now())
+		v := payloadOf([]byte(c.payload)).extract(c.path, time.Now()).value(it, time.Hour, time.Now())
 		got := v.Value.Text()
 		if v.Err != nil {
 			got = "[" + collect.Reason(v.Err) + "]"
@@ -173,7 +173,7 @@ func FuzzExtract(f *testing.F) {
 	f.Add([]byte(`{"a":{"b":[1,2.5]}}`), "a.b.#")
 	f.Add([]byte(`[1,"x"]`), "1")
 	f.Fuzz(func(t *testing.T, payload []byte, path string) {
-		l := extract(payload, path, time.Now())
+		l := payloadOf(payload).extract(path, time.Now())
 		v := l.value(schema.Item{Name: "x", Path: path, Scale: 0.1}, time.Hour, time.Now())
 		if (v.Value == nil) == (v.Err == nil) || len(l.text) > maxText {
 			t.Errorf("%+v of %+v", v, l)
@@ -279,7 +279,7 @@ func TestBroker_Topics(t *testing.T) {
 	b := d.broker(s)
 	b.mu.Lock()
 	for i := len(b.topics); i < maxTopics; i++ {
-		b.topics[fmt.Sprint("filler/", i)] = &topic{paths: map[string]latest{"": {}}, heard: time.Now(), asked: time.Now()}
+		b.topics[fmt.Sprint("filler/", i)] = &topic{paths: map[string]heard{"": {}}, heard: time.Now(), asked: time.Now()}
 	}
 	b.mu.Unlock()
 	got, r, _ := poll(t, d, s, item("one", "t/1", ""), item("more", "t/2", ""))

@@ -139,9 +139,10 @@ func (d *device) say(topic, payload string, retained bool) {
 	}
 }
 
+// source takes what is retained, too, so that a test can have it said beforehand.
 func (m *mosquitto) source() schema.Source {
 	return schema.Source{
-		Kind: schema.SourceMQTT, Address: m.address, Timeout: schema.Duration(3 * time.Second), Tries: 2, MaxAge: schema.Duration(time.Hour),
+		Kind: schema.SourceMQTT, Address: m.address, Timeout: schema.Duration(3 * time.Second), Tries: 2, MaxAge: schema.Duration(time.Hour), Retained: true,
 	}
 }
 

@@ -22,25 +22,35 @@ type latest struct {
 
 const maxText = 64 // bytes of a value
 
+// payload is one that was looked at: that isn't done for every path anew.
+type payload struct {
+	bytes []byte
+	json  bool
+}
+
+func payloadOf(bytes []byte) payload {
+	return payload{bytes, len(bytes) <= maxPayload && gjson.ValidBytes(bytes)}
+}
+
 // extract takes what is at a path out of a payload.
-func extract(payload []byte, path string, at time.Time) latest {
+func (p payload) extract(path string, at time.Time) latest {
 	fail := func(reason error, format string, args ...any) latest {
 		return latest{err: fmt.Errorf("%w: "+format, append([]any{reason}, args...)...), at: at}
 	}
-	if len(payload) > maxPayload {
-		return fail(collect.ErrGarbled, "a payload of %d bytes, the limit is %d", len(payload), maxPayload)
+	if len(p.bytes) > maxPayload {
+		return fail(collect.ErrGarbled, "a payload of %d bytes, the limit is %d", len(p.bytes), maxPayload)
 	}
 	var found gjson.Result
 	if path == "" {
-		text := strings.TrimSpace(string(payload))
+		text := strings.TrimSpace(string(p.bytes))
 		if found = gjson.Parse(text); !gjson.Valid(text) {
 			found = gjson.Result{Type: gjson.String, Str: text} // bare text, such as ON
 		}
 	} else {
-		if !gjson.ValidBytes(payload) {
+		if !p.json {
 			return fail(collect.ErrGarbled, "the payload is no JSON")
 		}
-		found = gjson.GetBytes(payload, path)
+		found = gjson.GetBytes(p.bytes, path)
 	}
 	text := found.Raw
 	if found.Type == gjson.String {
@@ -84,23 +94,4 @@ func truth(text string) (*shadow.Value, error) {
 		return shadow.Flag(false), nil
 	}
 	return nil, fmt.Errorf("%w: %q is neither on nor off", collect.ErrNotNumber, text)
-}
-
-// take notes a message, for all paths that are taken out of its topic. A retained
-// one that says what is known already doesn't make it younger.
-func (b *broker) take(name string, payload []byte, retained bool) {
-	b.update(func() {
-		t := b.topics[name]
-		if t == nil {
-			return
-		}
-		now := time.Now()
-		for path, had := range t.paths {
-			fresh := extract(payload, path, now)
-			if retained && !had.at.IsZero() && had.text == fresh.text && had.kind == fresh.kind && (had.err == nil) == (fresh.err == nil) {
-				continue
-			}
-			t.paths[path] = fresh
-		}
-	})
 }
