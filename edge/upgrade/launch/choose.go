@@ -36,6 +36,12 @@ func (l *Launcher) choose() (choice, error) {
 			return choice{}, err
 		}
 	}
+	if l.starts.Trial {
+		l.starts = slot.Starts{}
+	}
+	if err := l.cfg.Dir.ForgetTrial(); err != nil {
+		l.cfg.Log.Warn("what was counted of a trial can't be forgotten", "error", err)
+	}
 	dir := l.cfg.Dir.Target(slot.Current)
 	old := l.cfg.Dir.Target(slot.Old)
 	s := l.startsOf(dir, false)

@@ -396,3 +396,40 @@ func TestUnusable(t *testing.T) {
 		t.Error("it would be tried again")
 	}
 }
+
+// What was counted of a trial says nothing of the next one of the same version, which
+// the agent begins when the first failed for another's fault.
+func TestTriedAgain(t *testing.T) {
+	for name, spent := range map[string]slot.Starts{
+		slot.CodeIO:          {IO: maxIO},
+		slot.CodeInterrupted: {Starts: maxStarts},
+		slot.CodeCrashed:     {Crashes: maxCrashes},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := New(Config{Dir: slot.At(t.TempDir()), Factory: "/factory"})
+			dir := l.cfg.Dir.Version("2-x")
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, slot.Agent), nil, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			spent.Target, spent.Trial = dir, true
+			if err := l.cfg.Dir.SetStarts(spent); err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range []string{"/factory", dir} {
+				if err := l.cfg.Dir.Stage("2-x"); err != nil {
+					t.Fatal(err)
+				}
+				c, err := l.choose()
+				if err != nil || c.dir != want || c.starts.Starts+c.starts.IO+c.starts.Crashes != 0 {
+					t.Fatalf("%+v %v, want %s", c, err, want)
+				}
+				if v := l.cfg.Dir.Verdict(); v.Code != name {
+					t.Errorf("%+v", v)
+				}
+			}
+		})
+	}
+}

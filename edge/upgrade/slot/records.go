@@ -128,6 +128,16 @@ func (d *Dir) Starts(dir string, trial bool) (s Starts) {
 // SetStarts writes what was counted. The launcher writes it.
 func (d *Dir) SetStarts(s Starts) error { return d.write("starts.json", s) }
 
+// ForgetTrial forgets what was counted of a trial that is over: the version may be
+// tried again. The launcher calls it.
+func (d *Dir) ForgetTrial() error {
+	var s Starts
+	if !d.read("starts.json", &s) || !s.Trial {
+		return nil
+	}
+	return d.SetStarts(Starts{})
+}
+
 // Verdict returns the launcher's last verdict; the zero value if there is none.
 func (d *Dir) Verdict() (v Verdict) {
 	if !d.read("verdict.json", &v) {
