@@ -170,6 +170,13 @@ func (u *Upgrade) install(ctx context.Context, a *schema.NodeAgent, c artifact.C
 	if f := u.blocked(hash); f != nil {
 		return "", "", f
 	}
+	name, err = slot.NameOf(a.Version, hash)
+	if err != nil {
+		return "", "", err
+	}
+	if err := u.dir.Collect(name); err != nil { // what came to nothing before
+		u.cfg.Log.Warn("former versions can't be removed", "error", err)
+	}
 	src.Manifest = slot.Manifest{Version: a.Version, Component: a.Component, Digest: c.Digest, Hash: hash}
 	if name, err = u.dir.Install(src); err != nil {
 		return "", "", err

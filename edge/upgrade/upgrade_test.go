@@ -308,6 +308,40 @@ func TestRemembered(t *testing.T) {
 	}
 }
 
+// Versions that came to nothing don't pile up while an agent runs.
+func TestRefused_LeavesNothing(t *testing.T) {
+	r := newRig(t)
+	r.staged()
+	if err := r.dir.Reject(); err != nil { // one that is looked into stays
+		t.Fatal(err)
+	}
+	u := New(r.cfg)
+	u.Want(nil)
+	var versions []string
+	for i := range 4 {
+		version := fmt.Sprintf("3.%d.0", i)
+		r.component(version, "echo gnomon-edge 0.0."+fmt.Sprint(i))
+		versions = append(versions, version)
+	}
+	i := 0
+	if err := r.run(u, func(s Status) bool {
+		if i == 0 || s.To == versions[i-1] && failed("version-mismatch")(s) {
+			if i == len(versions) {
+				return true
+			}
+			u.Want(want(versions[i]))
+			i++
+		}
+		return false
+	}); err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.ReadDir(filepath.Join(r.data, "agent", "versions"))
+	if err != nil || len(left) != 2 {
+		t.Errorf("%v %v", left, err)
+	}
+}
+
 func TestLower(t *testing.T) {
 	for _, c := range []struct {
 		a, b string

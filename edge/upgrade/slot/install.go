@@ -136,8 +136,8 @@ func copyFile(from, to string) error {
 }
 
 // Collect deletes the versions that no link points to and no process runs from,
-// and what a crash left of others.
-func (d *Dir) Collect() error {
+// and what a crash left of others. Those named stay.
+func (d *Dir) Collect(names ...string) error {
 	entries, err := os.ReadDir(d.at(versions))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -148,6 +148,9 @@ func (d *Dir) Collect() error {
 	used := d.running()
 	for _, l := range []Link{Current, Old, New, Broken} {
 		used[d.Target(l)] = true
+	}
+	for _, n := range names {
+		used[d.Version(n)] = true
 	}
 	var errs []error
 	for _, e := range entries {
