@@ -23,6 +23,7 @@ const (
 	trialPause  = time.Hour        // between trials of a version that failed for another's fault
 	maxTrials   = 3                // of such a version
 	probeWithin = 15 * time.Second // that a program says its version
+	probeGrace  = time.Second      // that whatever it has started keeps its output open after it
 )
 
 // follow does what is wanted, whenever that changes.
@@ -205,11 +206,13 @@ func (u *Upgrade) blocked(hash string) *Fault {
 func says(ctx context.Context, path, version string) error {
 	asking, cancel := context.WithTimeout(ctx, probeWithin)
 	defer cancel()
-	out, err := exec.CommandContext(asking, path, "version").Output()
+	cmd := exec.CommandContext(asking, path, "version")
+	cmd.WaitDelay = probeGrace
+	out, err := cmd.Output()
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		return &Fault{Code: "component-unusable", Message: fmt.Sprintf("its program doesn't tell its version: %v", err)}
 	}
 	fields := strings.Fields(string(out))

@@ -342,6 +342,34 @@ func TestRefused_LeavesNothing(t *testing.T) {
 	}
 }
 
+// A program that doesn't answer is given up at once when something else is wanted,
+// whatever it has started.
+func TestOvertaken_WhileAProgramIsAsked(t *testing.T) {
+	r := newRig(t)
+	asked := filepath.Join(r.data, "asked")
+	r.component("2.0.0", "sleep 25 &\ntouch "+asked+"\nwait\necho gnomon-edge 2.0.0")
+	u := New(r.cfg)
+	u.Want(want("2.0.0"))
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	go func() {
+		for range 4000 {
+			if _, err := os.Stat(asked); err == nil {
+				break
+			}
+			<-tick.C
+		}
+		u.Want(nil)
+	}()
+	began := time.Now()
+	if err := r.run(u, func(s Status) bool { return s.Phase == "" && r.resolved.Load() > 0 }); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
 func TestLower(t *testing.T) {
 	for _, c := range []struct {
 		a, b string
