@@ -1,7 +1,9 @@
 package upgrade
 
 import (
+	"cmp"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -22,7 +24,25 @@ func lower(a, b string) bool {
 	if described.MatchString(ra) || described.MatchString(rb) {
 		return false // so many commits after that version
 	}
-	return ra != "" && (rb == "" || ra < rb)
+	return ra != "" && (rb == "" || sooner(strings.Split(ra, "."), strings.Split(rb, ".")))
+}
+
+// sooner compares what is behind a dash, part by part: numbers as such, and before
+// words.
+func sooner(a, b []string) bool {
+	return slices.CompareFunc(a, b, func(x, y string) int {
+		nx, errx := strconv.ParseUint(x, 10, 64)
+		ny, erry := strconv.ParseUint(y, 10, 64)
+		switch {
+		case errx == nil && erry == nil:
+			return cmp.Compare(nx, ny)
+		case errx == nil:
+			return -1
+		case erry == nil:
+			return 1
+		}
+		return strings.Compare(x, y)
+	}) < 0
 }
 
 // described is how git names what comes after a version.

@@ -378,6 +378,7 @@ func TestLower(t *testing.T) {
 		{"1.4.0", "1.10.0", true}, {"v1.4", "1.4.1", true}, {"1.4.0-rc1", "1.4.0", true}, {"1.4.0", "1.4.0-rc1", false},
 		{"1.4.0", "1.4.0", false}, {"2.0.0", "1.9.9", false}, {"1.4.0-3-g12ab34c", "1.4.0", false}, {"1.4.0", "1.4.0-3-g12ab34c", false},
 		{"88a23ba", "1.0.0", false}, {"1.0.0", "88a23ba", false}, {"dev", "dev", false}, {"1.0.0+x", "1.0.0", false}, {"1.2.3.4", "1.2.3", false},
+		{"1.4.0-rc.2", "1.4.0-rc.10", true}, {"1.4.0-rc.10", "1.4.0-rc.2", false}, {"1.4.0-rc", "1.4.0-rc.1", true}, {"1.4.0-2", "1.4.0-rc", true},
 	} {
 		if got := lower(c.a, c.b); got != c.want {
 			t.Errorf("lower(%s, %s) = %v", c.a, c.b, got)
