@@ -25,7 +25,7 @@ type unpacker struct {
 	bytesLeft   int64
 	entriesLeft int
 	cfg         Config
-	ours        map[string]bool // paths this archive brought, which its own opaque mark spares
+	ours        map[string]bool // paths of this archive; those with true it brought, which its own opaque mark spares
 	privileged  bool
 }
 
@@ -95,16 +95,19 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 		}
 		return u.finish(u.root, ".", h)
 	}
+	base := path.Base(name)
+	if err := u.count(path.Dir(name)); err != nil {
+		return err
+	}
 	parent, err := u.parent(path.Dir(name))
 	if err != nil {
 		return err
 	}
 	defer parent.Close()
-	base := path.Base(name)
 	if u.whiteouts && strings.HasPrefix(base, whiteout) {
 		return u.whiteout(parent, path.Dir(name), base)
 	}
-	for p := name; p != "."; p = path.Dir(p) {
+	for p := name; p != "." && !u.ours[p]; p = path.Dir(p) {
 		u.ours[p] = true
 	}
 	if err := makeRoom(parent, base, h.Typeflag == tar.TypeDir); err != nil {
@@ -117,6 +120,20 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 		return nil // shares what the other name has
 	}
 	return u.finish(parent, base, h)
+}
+
+// count takes directories that an entry implies for entries.
+func (u *unpacker) count(dir string) error {
+	for ; dir != "."; dir = path.Dir(dir) {
+		if _, counted := u.ours[dir]; counted {
+			return nil
+		}
+		if u.entriesLeft--; u.entriesLeft < 0 {
+			return fmt.Errorf("%w: more than %d entries with the directories they are in", ErrTooLarge, u.cfg.MaxEntries)
+		}
+		u.ours[dir] = false
+	}
+	return nil
 }
 
 // parent opens a directory of the tree, making what is missing.
