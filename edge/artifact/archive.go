@@ -47,6 +47,9 @@ func (s *Store) unpackFile(ctx context.Context, src source, digest, work string)
 	if err := errors.Join(os.Rename(root, inner), os.Mkdir(root, 0o755)); err != nil {
 		return Image{}, err
 	}
+	if err := filesOnly(inner); err != nil {
+		return Image{}, err
+	}
 	img, err := openImage(inner, src.tag, s.cfg.Arch)
 	if err != nil {
 		return Image{}, err

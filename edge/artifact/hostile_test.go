@@ -1,12 +1,72 @@
 package artifact
 
 import (
+	"archive/tar"
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
+
+// soon resolves a component that must not keep the store waiting.
+func soon(t *testing.T, s *Store, ref string) error {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.Resolve(context.Background(), ref)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(20 * time.Second):
+		t.Fatal("the store waits for ever")
+		return nil
+	}
+}
+
+// What an archive says is a layout is read only where it is files: a pipe would keep
+// the store waiting for ever, a device do whatever it does, and a link lead out.
+func TestArchive_OfALayoutHoldsFilesOnly(t *testing.T) {
+	outside := filepath.Join(t.TempDir(), "index.json")
+	put(t, outside, []byte(`{"manifests":[]}`))
+	for what, bad := range map[string]entry{
+		"a pipe":            {name: "index.json", kind: tar.TypeFifo, mode: 0o644},
+		"a device":          {name: "index.json", kind: tar.TypeChar, mode: 0o644},
+		"a link out of it":  {name: "index.json", kind: tar.TypeSymlink, link: outside},
+		"a pipe for a blob": {name: "blobs/sha256/" + strings.Repeat("0", 64), kind: tar.TypeFifo, mode: 0o644},
+	} {
+		s := newStore(t, Config{})
+		entries := []entry{{name: "oci-layout", body: `{"imageLayoutVersion":"1.0.0"}`, mode: 0o644}, bad}
+		if bad.name != "index.json" {
+			entries = append(entries, entry{name: "index.json", mode: 0o644,
+				body: `{"manifests":[{"mediaType":"` + ocispec.MediaTypeImageManifest + `","digest":"sha256:` + strings.Repeat("0", 64) + `","size":3}]}`})
+		}
+		put(t, filepath.Join(s.cfg.Components, "a@1.tar"), pack(t, entries...))
+		if err := soon(t, s, "a@1"); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), bad.name) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	// So is a layout that lies in the components directory.
+	s := newStore(t, Config{})
+	l := newLayout(t, filepath.Join(s.cfg.Components, "a@1"))
+	d := l.image("amd64", pack(t, entry{name: "x", body: "x"}))
+	l.tag(d, "")
+	l.write()
+	blob := filepath.Join(l.dir, "blobs/sha256", d.Digest.Encoded())
+	if err := errors.Join(os.Remove(blob), syscall.Mkfifo(blob, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if err := soon(t, s, "a@1"); !errors.Is(err, ErrFormat) {
+		t.Error(err)
+	}
+}
 
 // Directories that an archive only implies count like those it names.
 func TestUnpack_ImpliedDirectoriesAreLimited(t *testing.T) {

@@ -244,7 +244,7 @@ func openBlob(dir string, d ocispec.Descriptor) (*os.File, error) {
 	if !sha256Digest.MatchString(digest) {
 		return nil, fmt.Errorf("%w: digest %q is not sha256", ErrFormat, digest)
 	}
-	f, err := os.Open(filepath.Join(dir, ocispec.ImageBlobsDir, "sha256", digest[len("sha256:"):]))
+	f, err := openFile(filepath.Join(dir, ocispec.ImageBlobsDir, "sha256", digest[len("sha256:"):]))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%w: blob %s is missing", ErrFormat, digest)
 	}
@@ -266,8 +266,31 @@ func readBlob(dir string, d ocispec.Descriptor) ([]byte, error) {
 	return b, v.verify(d.Digest.String())
 }
 
+// openFile opens what is a file: to open a pipe can last for ever.
+func openFile(path string) (*os.File, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: %s is no file", ErrFormat, path)
+	}
+	return os.Open(path)
+}
+
+// filesOnly checks what an archive brought before it is read as a layout.
+func filesOnly(dir string) error {
+	return filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		if err == nil && !e.IsDir() && !e.Type().IsRegular() {
+			rel, _ := filepath.Rel(dir, path)
+			err = fmt.Errorf("%w: %s of the layout in the archive is no file", ErrFormat, rel)
+		}
+		return err
+	})
+}
+
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}
