@@ -71,8 +71,9 @@ type Image struct {
 // Store finds and unpacks components. It is safe for concurrent use; one process
 // at a time may use a data directory.
 type Store struct {
-	cfg Config
-	mu  sync.Mutex // unpacks one component at a time: the disk is the bottleneck
+	cfg  Config
+	sync func(dir string) error // syncTree, but in tests
+	mu   sync.Mutex             // unpacks one component at a time: the disk is the bottleneck
 }
 
 // New checks the configuration. It touches nothing.
@@ -98,7 +99,7 @@ func New(cfg Config) (*Store, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Store{cfg: cfg}, nil
+	return &Store{cfg: cfg, sync: syncTree}, nil
 }
 
 // Resolve finds a component and unpacks it unless that has been done. One whose

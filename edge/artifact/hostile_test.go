@@ -86,3 +86,20 @@ func TestUnpack_ImpliedDirectoriesAreLimited(t *testing.T) {
 		}
 	}
 }
+
+// A tree whose content may not be on disk is none.
+func TestStore_KeepsNothingThatIsNotOnDisk(t *testing.T) {
+	s := newStore(t, Config{})
+	put(t, filepath.Join(s.cfg.Components, "a@1.tar"), pack(t, entry{name: "x", body: "one", mode: 0o644}))
+	s.sync = func(string) error { return syscall.EIO }
+	if _, err := s.Resolve(context.Background(), "a@1"); !errors.Is(err, syscall.EIO) {
+		t.Error(err)
+	}
+	if left, _ := filepath.Glob(s.dir("sha256-*")); len(left) != 0 {
+		t.Errorf("kept %v", left)
+	}
+	s.sync = syncTree
+	if got := read(t, resolve(t, s, "a@1"), "x"); got != "one" {
+		t.Error(got)
+	}
+}

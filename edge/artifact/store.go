@@ -114,8 +114,16 @@ func (s *Store) unpack(digest string, unpack func(work string) (Image, error)) (
 	if err := os.WriteFile(filepath.Join(work, imageFile), b, 0o644); err != nil {
 		return Component{}, err
 	}
-	// A left-over that is not readable is no tree of ours.
-	if err := errors.Join(syncTree(work), os.RemoveAll(kept), os.Rename(work, kept), syncDir(s.dir())); err != nil {
+	if err := s.sync(work); err != nil {
+		return Component{}, err
+	}
+	if err := os.RemoveAll(kept); err != nil { // one that is not readable is no tree of ours
+		return Component{}, err
+	}
+	if err := os.Rename(work, kept); err != nil {
+		return Component{}, err
+	}
+	if err := syncDir(s.dir()); err != nil {
 		return Component{}, err
 	}
 	return readKept(kept, digest)
