@@ -12,50 +12,54 @@ import (
 	"path/filepath"
 )
 
-// unpackFile unpacks an archive file: a tree, or an OCI layout with a tree in it.
-func (s *Store) unpackFile(ctx context.Context, src source, digest, work string) (Image, error) {
+// unpackFile unpacks an archive file: a tree, or an OCI layout with a tree in it. The
+// digest it returns is that of the file, or of the image where that is one of several.
+func (s *Store) unpackFile(ctx context.Context, src source, digest, work string) (Image, string, error) {
 	f, err := os.Open(src.path)
 	if err != nil {
-		return Image{}, err
+		return Image{}, "", err
 	}
 	defer f.Close()
 	root := filepath.Join(work, rootfs)
 	u, err := newUnpacker(root, s.cfg)
 	if err != nil {
-		return Image{}, err
+		return Image{}, "", err
 	}
 	defer u.close()
 	// The file may have been replaced since its digest was taken.
 	packed := newVerifier(f)
 	r, err := decompress(readerFor(ctx, packed))
 	if err != nil {
-		return Image{}, err
+		return Image{}, "", err
 	}
 	if err := u.apply(ctx, r); err != nil {
-		return Image{}, err
+		return Image{}, "", err
 	}
 	if _, err := io.Copy(io.Discard, readerFor(ctx, packed)); err != nil {
-		return Image{}, err
+		return Image{}, "", err
 	}
 	if err := packed.verify(digest); err != nil {
-		return Image{}, fmt.Errorf("%w (the file changed while it was read)", err)
+		return Image{}, "", fmt.Errorf("%w (the file changed while it was read)", err)
 	}
 	if !isLayout(root) {
-		return Image{}, nil
+		return Image{}, digest, nil
 	}
 	inner := filepath.Join(work, "layout")
 	if err := errors.Join(os.Rename(root, inner), os.Mkdir(root, 0o755)); err != nil {
-		return Image{}, err
+		return Image{}, "", err
 	}
 	if err := filesOnly(inner); err != nil {
-		return Image{}, err
+		return Image{}, "", err
 	}
 	img, err := openImage(inner, src.tag, s.cfg.Arch)
 	if err != nil {
-		return Image{}, err
+		return Image{}, "", err
+	}
+	if img.several {
+		digest = img.digest
 	}
 	result, err := s.unpackImage(ctx, img, work)
-	return result, errors.Join(err, os.RemoveAll(inner))
+	return result, digest, errors.Join(err, os.RemoveAll(inner))
 }
 
 // decompress tells gzip by its first bytes, as media types and file names lie.

@@ -11,7 +11,8 @@
 // index to its files is right. Unpacking writes nothing outside its own
 // directory, whatever the archive says, and stays within limits. A tree is seen
 // whole or not at all, also after a power cut, and is kept by the digest of its
-// content. A plain directory is used where it is and never written to.
+// content: of an archive the file's, or the image's where it holds several. A plain
+// directory is used where it is and never written to.
 //
 // It never fetches anything over a network.
 package artifact

@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -13,6 +14,20 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
+
+// tarOf packs a directory.
+func tarOf(t *testing.T, dir string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	if err := w.AddFS(os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
 
 // soon resolves a component that must not keep the store waiting.
 func soon(t *testing.T, s *Store, ref string) error {
@@ -101,5 +116,50 @@ func TestStore_KeepsNothingThatIsNotOnDisk(t *testing.T) {
 	s.sync = syncTree
 	if got := read(t, resolve(t, s, "a@1"), "x"); got != "one" {
 		t.Error(got)
+	}
+}
+
+// Of an archive that holds several images each tag is a component of its own, with
+// what is kept of it.
+func TestArchive_OfSeveralImages(t *testing.T) {
+	s := newStore(t, Config{})
+	l := newLayout(t, t.TempDir())
+	one, two := l.image("amd64", pack(t, entry{name: "x", body: "one", mode: 0o644})), l.image("amd64", pack(t, entry{name: "x", body: "two", mode: 0o644}))
+	l.tag(one, "v1")
+	l.tag(two, "v2")
+	l.write()
+	file := filepath.Join(s.cfg.Components, "all.tar")
+	put(t, file, tarOf(t, l.dir))
+	roots := map[string]string{}
+	for range 2 {
+		for tag, want := range map[string]struct {
+			text string
+			of   ocispec.Descriptor
+		}{"v1": {"one", one}, "v2": {"two", two}} {
+			c := resolve(t, s, "file://"+file+"#"+tag)
+			if got := read(t, c, "x"); got != want.text || c.Digest != want.of.Digest.String() {
+				t.Errorf("%s: %q, %+v", tag, got, c)
+			}
+			mark := filepath.Join(filepath.Dir(c.Root), "mark")
+			if _, err := os.Stat(mark); (err == nil) != (roots[tag] != "") {
+				t.Errorf("%s is unpacked each time: %v", tag, err)
+			}
+			put(t, mark, nil)
+			roots[tag] = c.Root
+		}
+	}
+	// The layout itself is the same component.
+	if c := resolve(t, s, "file://"+l.dir+"#v2"); c.Root != roots["v2"] {
+		t.Errorf("%+v", c)
+	}
+	// So it is if the archive has to be read again.
+	if err := os.RemoveAll(s.dir(fileIndex)); err != nil {
+		t.Fatal(err)
+	}
+	if c := resolve(t, s, "file://"+file+"#v2"); c.Root != roots["v2"] || read(t, c, "../mark") != "" {
+		t.Errorf("%+v", c)
+	}
+	if _, err := s.Resolve(context.Background(), "file://"+file+"#v3"); !errors.Is(err, ErrFormat) {
+		t.Error(err)
 	}
 }

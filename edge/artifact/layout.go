@@ -25,6 +25,7 @@ const maxMetadata = 4 << 20
 type image struct {
 	layout   string
 	digest   string // of the manifest
+	several  bool   // the layout holds others under other tags
 	manifest ocispec.Manifest
 	config   ocispec.Image
 }
@@ -54,15 +55,18 @@ func openImage(dir, tag, arch string) (image, error) {
 // choose descends an index. Nesting is bounded since an index can hold itself
 // only by breaking SHA-256, but can be deep.
 func choose(dir string, index ocispec.Index, tag, arch string, depth int) (image, error) {
-	if depth > 4 {
+	if depth > 5 {
 		return image{}, fmt.Errorf("%w: indexes nested deeper than 4", ErrFormat)
 	}
 	found := index.Manifests
 	if depth == 0 {
-		var err error
-		if found, err = tagged(found, tag); err != nil {
+		match, several, err := tagged(found, tag)
+		if err != nil {
 			return image{}, err
 		}
+		img, err := choose(dir, ocispec.Index{Manifests: match}, tag, arch, 1)
+		img.several = several
+		return img, err
 	}
 	var others []string
 	for _, d := range found {
@@ -96,10 +100,10 @@ func choose(dir string, index ocispec.Index, tag, arch string, depth int) (image
 	return image{}, fmt.Errorf("%w: the layout holds no image", ErrFormat)
 }
 
-// tagged returns the images of a tag. A layout whose images all have the same
-// tag, or none, is about one component, whatever that calls itself.
-func tagged(all []ocispec.Descriptor, tag string) ([]ocispec.Descriptor, error) {
-	var match []ocispec.Descriptor
+// tagged returns the images of a tag, and whether there are others. A layout whose
+// images all have the same tag, or none, is about one component, whatever that calls
+// itself.
+func tagged(all []ocispec.Descriptor, tag string) (match []ocispec.Descriptor, several bool, err error) {
 	var tags []string
 	for _, d := range all {
 		ref := d.Annotations[ocispec.AnnotationRefName]
@@ -111,12 +115,12 @@ func tagged(all []ocispec.Descriptor, tag string) ([]ocispec.Descriptor, error) 
 		}
 	}
 	if len(match) == 0 && len(tags) > 1 {
-		return nil, fmt.Errorf("%w: no image is tagged %q, only %q", ErrFormat, tag, tags)
+		return nil, true, fmt.Errorf("%w: no image is tagged %q, only %q", ErrFormat, tag, tags)
 	}
 	if len(match) == 0 {
-		return all, nil
+		match = all
 	}
-	return match, nil
+	return match, len(tags) > 1, nil
 }
 
 // tagMatches takes a bare tag as well as a full reference that ends in it.

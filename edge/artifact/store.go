@@ -20,7 +20,7 @@ import (
 //
 //	DATA/components/sha256-HEX/rootfs      the tree
 //	DATA/components/sha256-HEX/image.json  how it wants to be run
-//	DATA/components/files/HEX.json         digest of an archive file, so that it is read only once
+//	DATA/components/files/HEX.json         digest of an archive file, and of images in it, so that it is read only once
 //	DATA/components/refs/HEX.json          what a reference stands for, and when it was used
 //	DATA/components/unpacking              work in progress; worthless after a crash
 const (
@@ -48,20 +48,47 @@ func (s *Store) unpackOnce(ctx context.Context, src source) (Component, error) {
 		if err != nil {
 			return Component{}, err
 		}
-		return s.keep(ctx, img.digest, img.packed(), func(work string) (Image, error) { return s.unpackImage(ctx, img, work) })
+		return s.keep(ctx, img.digest, img.packed(), func(work string) (Image, string, error) {
+			run, err := s.unpackImage(ctx, img, work)
+			return run, img.digest, err
+		})
 	default:
-		digest, err := s.digestOf(ctx, src.path)
-		if err != nil {
-			return Component{}, err
-		}
-		return s.keep(ctx, digest, sizeOf(src.path), func(work string) (Image, error) { return s.unpackFile(ctx, src, digest, work) })
+		return s.unpackArchive(ctx, src)
 	}
 }
+
+// unpackArchive does it for an archive file. Of one that holds several images each is
+// kept by its own digest.
+func (s *Store) unpackArchive(ctx context.Context, src source) (Component, error) {
+	file, err := s.look(ctx, src.path)
+	if err != nil {
+		return Component{}, err
+	}
+	digest, chosen := file.Images[src.tag]
+	if !chosen {
+		digest = file.Digest
+	}
+	c, err := s.keep(ctx, digest, sizeOf(src.path), func(work string) (Image, string, error) {
+		return s.unpackFile(ctx, src, file.Digest, work)
+	})
+	if err == nil && c.Digest != digest {
+		if file.Images == nil {
+			file.Images = map[string]string{}
+		}
+		file.Images[src.tag] = c.Digest
+		s.note(file)
+	}
+	return c, err
+}
+
+// unpacking unpacks into a directory, and returns how what is there wants to be run,
+// and its digest.
+type unpacking func(work string) (Image, string, error)
 
 // keep returns the tree of a digest. Unpacked it takes packed bytes at the least,
 // so with less room it isn't begun; if it turns out to take more than there is,
 // what nobody needs is deleted, and it is tried once more.
-func (s *Store) keep(ctx context.Context, digest string, packed int64, unpack func(work string) (Image, error)) (Component, error) {
+func (s *Store) keep(ctx context.Context, digest string, packed int64, unpack unpacking) (Component, error) {
 	if c, err := readKept(s.keptAt(digest), digest); err == nil {
 		return c, nil
 	}
@@ -71,7 +98,7 @@ func (s *Store) keep(ctx context.Context, digest string, packed int64, unpack fu
 	if err := s.room(ctx, float64(packed)); err != nil {
 		return Component{}, err
 	}
-	c, err := s.unpack(digest, unpack)
+	c, err := s.unpack(unpack)
 	if !errors.Is(named(err), ErrDiskFull) {
 		return c, err
 	}
@@ -89,13 +116,13 @@ func (s *Store) keep(ctx context.Context, digest string, packed int64, unpack fu
 	if freed == 0 {
 		return c, errors.Join(err, cerr)
 	}
-	return s.unpack(digest, unpack)
+	return s.unpack(unpack)
 }
 
-// unpack makes the tree of a digest appear whole, by renaming it into place once
-// all of it is on disk.
-func (s *Store) unpack(digest string, unpack func(work string) (Image, error)) (Component, error) {
-	kept, work := s.keptAt(digest), s.dir(working)
+// unpack makes a tree appear whole, by renaming it into place once all of it is on
+// disk. One that is there already, under the digest that it turns out to have, stays.
+func (s *Store) unpack(unpack unpacking) (Component, error) {
+	work := s.dir(working)
 	if err := os.RemoveAll(work); err != nil {
 		return Component{}, err
 	}
@@ -103,9 +130,13 @@ func (s *Store) unpack(digest string, unpack func(work string) (Image, error)) (
 		return Component{}, err
 	}
 	defer func() { _ = os.RemoveAll(work) }() // gone already if all went well
-	img, err := unpack(work)
+	img, digest, err := unpack(work)
 	if err != nil {
 		return Component{}, err
+	}
+	kept := s.keptAt(digest)
+	if c, err := readKept(kept, digest); err == nil {
+		return c, nil
 	}
 	b, err := json.Marshal(img)
 	if err != nil {
@@ -158,50 +189,62 @@ func sizeOf(dir string) (size int64) {
 // fileRecord remembers the digest of an archive for as long as the file looks
 // the same.
 type fileRecord struct {
+	fileLook
+	Digest string            `json:"digest"`
+	Images map[string]string `json:"images,omitempty"` // by tag, where it holds several: their digests
+}
+
+// fileLook is what a file that changes changes in.
+type fileLook struct {
 	Path    string `json:"path"`
 	Size    int64  `json:"size"`
 	ModTime int64  `json:"modTime"` // nanoseconds
 	Inode   uint64 `json:"inode"`
-	Digest  string `json:"digest"`
 }
 
-// digestOf returns the digest of a file, read at most once while it is unchanged.
-func (s *Store) digestOf(ctx context.Context, path string) (string, error) {
+// look returns the record of a file, which is read at most once while it is unchanged.
+func (s *Store) look(ctx context.Context, path string) (fileRecord, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", err
+		return fileRecord{}, err
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
-		return "", err
+		return fileRecord{}, err
 	}
-	now := fileRecord{Path: path, Size: st.Size(), ModTime: st.ModTime().UnixNano()}
+	now := fileRecord{fileLook: fileLook{Path: path, Size: st.Size(), ModTime: st.ModTime().UnixNano()}}
 	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
 		now.Inode = sys.Ino
 	}
-	sum := sha256.Sum256([]byte(path))
-	record := s.dir(fileIndex, hex.EncodeToString(sum[:])+".json")
 	var known fileRecord
-	if b, err := os.ReadFile(record); err == nil && json.Unmarshal(b, &known) == nil {
-		digest := known.Digest
-		if known.Digest = ""; known == now && strings.HasPrefix(digest, "sha256:") {
-			return digest, nil
-		}
+	if b, err := os.ReadFile(s.recordOf(path)); err == nil && json.Unmarshal(b, &known) == nil &&
+		known.fileLook == now.fileLook && strings.HasPrefix(known.Digest, "sha256:") {
+		return known, nil
 	}
 	h := sha256.New()
 	if _, err := io.Copy(h, readerFor(ctx, f)); err != nil {
-		return "", err
+		return fileRecord{}, err
 	}
 	now.Digest = "sha256:" + hex.EncodeToString(h.Sum(nil))
-	b, err := json.Marshal(now)
-	if err != nil {
-		return "", err
+	s.note(now)
+	return now, nil
+}
+
+func (s *Store) recordOf(path string) string {
+	sum := sha256.Sum256([]byte(path))
+	return s.dir(fileIndex, hex.EncodeToString(sum[:])+".json")
+}
+
+// note writes the record of a file down.
+func (s *Store) note(r fileRecord) {
+	b, err := json.Marshal(r)
+	if err == nil {
+		err = writeWhole(s.recordOf(r.Path), b)
 	}
-	if err := writeWhole(record, b); err != nil { // it will be read again, no more
-		s.cfg.Log.Warn("digest of an archive cannot be written down", "file", path, "error", err)
+	if err != nil { // it will be read again, no more
+		s.cfg.Log.Warn("digest of an archive cannot be written down", "file", r.Path, "error", err)
 	}
-	return now.Digest, nil
 }
 
 // readerFor ends a long copy when ctx does.
