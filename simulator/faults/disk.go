@@ -84,7 +84,9 @@ func (t *trial) onFullDisk(during func()) {
 	fill := func() {
 		t.do("fill the disk", func() error {
 			mend, err := t.node.Fill()
-			mends = append(mends, mend)
+			if err == nil {
+				mends = append(mends, mend)
+			}
 			return err
 		})
 	}

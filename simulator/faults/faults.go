@@ -90,11 +90,14 @@ func newRig(ctx context.Context, cfg Config) (*rig, error) {
 	return r, r.settle(ctx)
 }
 
-func (r *rig) startCloud(ctx context.Context) (err error) {
-	if r.cloud, err = cloudproc.Start(r.cfg.Cloud); err != nil {
+// startCloud starts a cloud. If it can't, the one before stays, which is no more.
+func (r *rig) startCloud(ctx context.Context) error {
+	cloud, err := cloudproc.Start(r.cfg.Cloud)
+	if err != nil {
 		return err
 	}
-	return r.cloud.Ready(ctx)
+	r.cloud = cloud
+	return cloud.Ready(ctx)
 }
 
 // settle brings the witnesses up, which is what everything is compared with.

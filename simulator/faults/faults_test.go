@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"gnomon/edge/failpoint"
+	"gnomon/simulator/cloudproc"
 	"gnomon/simulator/cloudtest"
 	"gnomon/simulator/edgeproc"
 )
@@ -137,5 +138,20 @@ func TestDifferences(t *testing.T) {
 	}
 	if got := before.differences(before); got != nil {
 		t.Errorf("%q", got)
+	}
+}
+
+// What can't be done to a node is said, and what comes after it goes on.
+func TestTrial_SaysWhatCannotBeDone(t *testing.T) {
+	nowhere := filepath.Join(t.TempDir(), "nowhere")
+	cloud := new(cloudproc.Cloud)
+	r := &rig{node: &edgeproc.Node{Data: nowhere}, cloud: cloud, cfg: Config{Cloud: cloudproc.Config{Log: filepath.Join(nowhere, "log")}}}
+	tr := &trial{rig: r, ctx: t.Context()}
+	tr.onFullDisk(func() {})
+	if tr.err == nil || !strings.Contains(tr.err.Error(), "fill the disk") {
+		t.Errorf("the disk of a node that has none was filled: %v", tr.err)
+	}
+	if err := r.startCloud(t.Context()); err == nil || r.cloud != cloud {
+		t.Errorf("a cloud that can't be started: %v, and there is %v", err, r.cloud)
 	}
 }
