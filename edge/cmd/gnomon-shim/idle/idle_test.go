@@ -6,8 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -107,7 +107,7 @@ func TestIdle_TwoWritersRotateOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		awaitWaiting(t, held, len(writers))
+		awaitWaiting(t, len(writers))
 		held.Close()
 		holds(t, log, len(writers))
 	}
@@ -123,23 +123,21 @@ func TestIdle_FindsTheFileFull(t *testing.T) {
 	holds(t, log, 1)
 }
 
-// awaitWaiting waits until so many wait for the lock of a file.
-func awaitWaiting(t *testing.T, f *os.File, number int) {
+// awaitWaiting waits until so many wait for a lock that this process has.
+func awaitWaiting(t *testing.T, number int) {
 	t.Helper()
-	info, err := f.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	inode := fmt.Sprintf(":%d ", info.Sys().(*syscall.Stat_t).Ino)
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		locks, err := os.ReadFile("/proc/locks")
 		if err != nil {
 			t.Fatal(err)
 		}
-		waiting := 0
+		waiting, ours := 0, ""
 		for line := range strings.Lines(string(locks)) {
-			if strings.Contains(line, "-> FLOCK") && strings.Contains(line, inode) {
+			switch f := strings.Fields(line); {
+			case len(f) > 5 && f[1] == "->" && f[0] == ours:
 				waiting++
+			case len(f) > 4 && f[1] == "FLOCK" && f[4] == strconv.Itoa(os.Getpid()):
+				ours = f[0]
 			}
 		}
 		if waiting == number {

@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -152,7 +152,7 @@ func TestLog_TwoWritersRotateOnce(t *testing.T) {
 				_ = l.Close()
 			})
 		}
-		awaitWaiting(t, held, 2)
+		awaitWaiting(t, 2)
 		held.Close()
 		wg.Wait()
 		for name, want := range map[string]string{path: "line\nline\n", path + ".1": string(full('c')), path + ".2": string(full('b'))} {
@@ -163,23 +163,21 @@ func TestLog_TwoWritersRotateOnce(t *testing.T) {
 	}
 }
 
-// awaitWaiting waits until so many wait for the lock of a file.
-func awaitWaiting(t *testing.T, f *os.File, number int) {
+// awaitWaiting waits until so many wait for a lock that this process has.
+func awaitWaiting(t *testing.T, number int) {
 	t.Helper()
-	info, err := f.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	inode := fmt.Sprintf(":%d ", info.Sys().(*syscall.Stat_t).Ino)
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		locks, err := os.ReadFile("/proc/locks")
 		if err != nil {
 			t.Fatal(err)
 		}
-		waiting := 0
+		waiting, ours := 0, ""
 		for line := range strings.Lines(string(locks)) {
-			if strings.Contains(line, "-> FLOCK") && strings.Contains(line, inode) {
+			switch f := strings.Fields(line); {
+			case len(f) > 5 && f[1] == "->" && f[0] == ours:
 				waiting++
+			case len(f) > 4 && f[1] == "FLOCK" && f[4] == strconv.Itoa(os.Getpid()):
+				ours = f[0]
 			}
 		}
 		if waiting == number {
