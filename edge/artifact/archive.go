@@ -3,6 +3,7 @@ package artifact
 import (
 	"bufio"
 	"bytes"
+	"compress/flate"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -34,6 +35,11 @@ func (s *Store) unpackFile(ctx context.Context, src source, digest, work string)
 	}
 	if err := u.apply(ctx, r); err != nil {
 		return Image{}, "", err
+	}
+	if _, zipped := r.(*gzip.Reader); zipped { // its checksum comes last; what is behind that is nothing of it
+		if err := drain(r, u.bytesLeft); err != nil && !errors.Is(err, gzip.ErrHeader) {
+			return Image{}, "", damaged(err)
+		}
 	}
 	if _, err := io.Copy(io.Discard, readerFor(ctx, packed)); err != nil {
 		return Image{}, "", err
@@ -81,4 +87,13 @@ func decompress(r io.Reader) (io.Reader, error) {
 	default:
 		return b, nil
 	}
+}
+
+// damaged gives what a damaged archive fails with its name.
+func damaged(err error) error {
+	var corrupt flate.CorruptInputError
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, gzip.ErrChecksum) || errors.As(err, &corrupt) {
+		return fmt.Errorf("%w: damaged: %w", ErrFormat, err)
+	}
+	return err
 }

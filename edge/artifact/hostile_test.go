@@ -163,3 +163,33 @@ func TestArchive_OfSeveralImages(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An archive that is cut off or damaged is called so, wherever that shows.
+func TestArchive_Damaged(t *testing.T) {
+	whole := pack(t, entry{name: "x", body: strings.Repeat("0123456789", 1000), mode: 0o644}, entry{name: "y", body: "y", mode: 0o644})
+	zipped := zip(t, whole)
+	other := bytes.Clone(zipped)
+	other[len(other)-8] ^= 1
+	flipped := bytes.Clone(zipped)
+	flipped[len(flipped)/2] ^= 0x55
+	for what, b := range map[string][]byte{
+		"a tar within a file":    whole[:4096],
+		"a tar within a header":  whole[:700],
+		"a gzip":                 zipped[:len(zipped)/2],
+		"a gzip in its header":   zipped[:5],
+		"a gzip, flipped":        flipped,
+		"a gzip, of another sum": other,
+		"a gzip without its sum": zipped[:len(zipped)-8],
+	} {
+		s := newStore(t, Config{})
+		put(t, filepath.Join(s.cfg.Components, "a@1.tar"), b)
+		if _, err := s.Resolve(context.Background(), "a@1"); !errors.Is(err, ErrFormat) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	s := newStore(t, Config{}) // tapes pad
+	put(t, filepath.Join(s.cfg.Components, "a@1.tgz"), append(zipped, make([]byte, 512)...))
+	if got := read(t, resolve(t, s, "a@1"), "y"); got != "y" {
+		t.Error(got)
+	}
+}

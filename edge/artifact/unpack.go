@@ -54,7 +54,7 @@ func (u *unpacker) apply(ctx context.Context, r io.Reader) error {
 		case errors.Is(err, tar.ErrHeader) || errors.Is(err, tar.ErrFieldTooLong) || errors.Is(err, io.ErrUnexpectedEOF):
 			return fmt.Errorf("%w: no whole tar archive: %w", ErrFormat, err)
 		case err != nil:
-			return err
+			return damaged(err)
 		}
 		if err := ctx.Err(); err != nil {
 			return err
@@ -63,7 +63,7 @@ func (u *unpacker) apply(ctx context.Context, r io.Reader) error {
 			return fmt.Errorf("%w: more than %d entries", ErrTooLarge, u.cfg.MaxEntries)
 		}
 		if err := u.entry(h, t); err != nil {
-			return fmt.Errorf("%q: %w", h.Name, err)
+			return fmt.Errorf("%q: %w", h.Name, damaged(err))
 		}
 	}
 }
