@@ -15,7 +15,6 @@ import (
 	"gnomon/edge/collect/dlt645"
 	"gnomon/edge/collect/dlt698"
 	"gnomon/edge/collect/medium"
-	"gnomon/edge/collect/q376/wire"
 	"gnomon/edge/collect/storetest"
 	"gnomon/schema"
 	"gnomon/schema/reading"
@@ -67,7 +66,7 @@ func judgeRows(t *testing.T, m *Meter, p *schema.Policy, times []time.Time, got 
 			want, ok := frozen(m, it, at)
 			switch {
 			case !ok || lacks(at):
-				if final := errors.Is(v.Err, collect.ErrNoData); v.Value != nil || final == at.After(noon) && m.Protocol == wire.DLT645 {
+				if final := errors.Is(v.Err, collect.ErrNoData); v.Value != nil || final == at.After(noon) {
 					t.Errorf("meter %d, %s at %v: %v, final %v", m.Number, it.Name, at, v, final)
 				}
 			case v.Value == nil || math.Abs(number(v.Value)-want) > 1e-6:

@@ -40,6 +40,7 @@ type meter struct {
 	scalers map[wire.ObjectAttribute]int // powers of ten
 	ranges  bool                         // it has answered for records of an interval
 	points  bool                         // it doesn't, but for single ones
+	passed  time.Time                    // the latest time that it has a record of, by its clock
 }
 
 // newPort begins with any service number: an answer to whoever asked before us

@@ -28,6 +28,15 @@ func digits(t time.Time) uint64 {
 	return n
 }
 
+// timeOf is the time of digits; that of a row may be none, and is the zero one then.
+func timeOf(n uint64) time.Time {
+	t, err := time.Parse("20060102150405", strconv.FormatUint(n, 10))
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}
+
 // request encodes what is asked. An interval ends before its end by the standard;
 // meters that take the end in send a row more, which nobody looks for.
 func (s *span) request(dst []byte, service byte, b batch) []byte {
@@ -198,11 +207,22 @@ func (h *history) run(ctx context.Context, oads []wire.ObjectAttribute, times []
 	if err != nil {
 		return h.refusal(ctx, oads, times, err)
 	}
+	h.place(oads, times, s)
+	return nil
+}
+
+// place says what became of columns of some times.
+func (h *history) place(oads []wire.ObjectAttribute, times []time.Time, s *span) {
 	now := time.Now()
+	for n := range s.rows {
+		if at := timeOf(n); at.After(h.meter.passed) {
+			h.meter.passed = at
+		}
+	}
 	for _, at := range times {
 		row := s.rows[digits(at)]
 		for _, oad := range oads {
-			f := found{at: now, err: fmt.Errorf("%w: no record of %s", collect.ErrNoData, at.Format(time.DateTime))}
+			f := found{at: now, err: h.absent(at)}
 			if d, there := row[oad]; there && d.kind != wire.Null {
 				f = found{at: now, value: d}
 			} else if there {
@@ -211,7 +231,15 @@ func (h *history) run(ctx context.Context, oads []wire.ObjectAttribute, times []
 			h.put(at, oad, f)
 		}
 	}
-	return nil
+}
+
+// absent says why there is no record of a time by the meter's clock. Only a meter that
+// has a later one never will have it: the node's clock doesn't tell, as it may be ahead.
+func (h *history) absent(at time.Time) error {
+	if at.Before(h.meter.passed) {
+		return fmt.Errorf("%w: no record of %s", collect.ErrNoData, at.Format(time.DateTime))
+	}
+	return fmt.Errorf("%w: no record of %s or later", collect.ErrNoValue, at.Format(time.DateTime))
 }
 
 // refusal deals with columns that the meter refuses: if it has the record, then some

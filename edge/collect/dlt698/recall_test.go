@@ -130,7 +130,8 @@ func TestRecall_Requests(t *testing.T) {
 		{"scattered", recorder{since: day}, scattered, []int{1, 1, 2}, []int{1, 1, 2}, 4, 0},
 		{"no intervals", recorder{since: day, interval: unknown}, quarters(day, 3), []int{3, 1, 1, 1, 1}, []int{1, 1, 1}, 3, 0},
 		{"intervals of nothing", recorder{since: day, interval: empty}, quarters(day, 3), []int{3, 1, 1, 1, 1}, []int{1, 1, 1}, 3, 0},
-		{"older than it keeps", recorder{since: day}, quarters(day.Add(-10*time.Hour), 14), []int{14, 1}, []int{14, 1}, 0, 14},
+		{"older than it keeps", recorder{since: day}, quarters(day.Add(-10*time.Hour), 14), []int{14, 1}, []int{14, 1}, 0, 0},
+		{"to come", recorder{since: day}, quarters(recordNoon.Add(15*time.Minute), 14), []int{14, 1}, []int{14, 1}, 0, 0},
 		{"half older", recorder{since: day}, quarters(day.Add(-time.Hour), 14), []int{14}, []int{14}, 10, 4},
 		{"no such record", recorder{since: day, refuses: 0x50020200}, quarters(day, 3), []int{3, 1, 1}, []int{3, 1, 1}, 0, 3},
 		{"a column that it hasn't", recorder{since: day, refuses: 0x20000201}, quarters(day, 1), []int{1, 1, 1, 1, 1, 1}, nil, 1, 1},
@@ -156,6 +157,31 @@ func TestRecall_Requests(t *testing.T) {
 			}
 			if err != nil || good != c.good || noData != c.noData || c.name != "a column that it hasn't" && !slices.Equal(c.meter.asked, want) {
 				t.Errorf("%s, round %d: asked for %v, want %v; %d good, %d not kept, want %d and %d: %v", c.name, round, c.meter.asked, want, good, noData, c.good, c.noData, err)
+			}
+		}
+	}
+}
+
+// That there is no record is final only where there is a later one: else it may be
+// to come, whatever the node's clock says.
+func TestRecall_NotThereYet(t *testing.T) {
+	m, known := &recorder{since: recordNoon.AddDate(0, 0, -1)}, newMeter()
+	for _, c := range []struct {
+		name  string
+		times []time.Time
+		want  error // of the first
+	}{
+		{"older than it keeps, and nothing is known of it", quarters(recordNoon.AddDate(0, 0, -2), 5), collect.ErrNoValue},
+		{"to come, by a node eight hours ahead", quarters(recordNoon.Add(15*time.Minute), 30), collect.ErrNoValue},
+		{"the latest", quarters(recordNoon, 1), nil},
+		{"to come, now that it has the latest", quarters(recordNoon.Add(15*time.Minute), 30), collect.ErrNoValue},
+		{"older than it keeps", quarters(recordNoon.AddDate(0, 0, -2), 5), collect.ErrNoData},
+	} {
+		rows, err := m.recall(t, known, c.times)
+		for _, row := range rows {
+			if got := row["E"].Err; !errors.Is(got, c.want) || err != nil {
+				t.Errorf("%s: %v, want %v: %v", c.name, got, c.want, err)
+				break
 			}
 		}
 	}
