@@ -40,8 +40,18 @@ type meter struct {
 	scalers map[wire.ObjectAttribute]int // powers of ten
 	ranges  bool                         // it has answered for records of an interval
 	points  bool                         // it doesn't, but for single ones
+	begin   beginning                    // of the intervals it answers for
 	passed  time.Time                    // the latest time that it has a record of, by its clock
 }
+
+// beginning tells whether what a meter takes for an interval has its first time.
+type beginning int
+
+const (
+	notKnown beginning = iota
+	included
+	excluded // it begins after it
+)
 
 // newPort begins with any service number: an answer to whoever asked before us
 // is then not likely to have ours.
@@ -96,6 +106,6 @@ func (m *meter) note(err error, now time.Time) {
 		clear(m.scalers)
 		clear(m.most)
 		clear(m.alone)
-		m.ranges, m.points = false, false
+		m.ranges, m.points, m.begin = false, false, notKnown
 	}
 }

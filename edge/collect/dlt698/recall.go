@@ -6,72 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"gnomon/edge/collect"
 	"gnomon/edge/collect/dlt698/wire"
 	"gnomon/schema"
 )
-
-// span asks for the records of one time, or of several that are a step apart.
-type span struct {
-	times   []time.Time // by the meter's clock
-	step    time.Duration
-	rows    map[uint64]map[wire.ObjectAttribute]datum // by the digits of their times
-	refused error                                     // of the record as such
-}
-
-// digits are a time as rows are told apart by it.
-func digits(t time.Time) uint64 {
-	n, _ := strconv.ParseUint(t.Format("20060102150405"), 10, 64) // always digits
-	return n
-}
-
-// timeOf is the time of digits; that of a row may be none, and is the zero one then.
-func timeOf(n uint64) time.Time {
-	t, err := time.Parse("20060102150405", strconv.FormatUint(n, 10))
-	if err != nil {
-		return time.Time{}
-	}
-	return t
-}
-
-// request encodes what is asked. An interval ends before its end by the standard;
-// meters that take the end in send a row more, which nobody looks for.
-func (s *span) request(dst []byte, service byte, b batch) []byte {
-	if len(s.times) == 1 {
-		return wire.AppendGetRecordAt(dst, service, b.record, s.times[0], b.oads)
-	}
-	last := s.times[len(s.times)-1]
-	return wire.AppendGetRecords(dst, service, b.record, s.times[0], last.Add(s.step), uint16(s.step/time.Minute), b.oads)
-}
-
-// take takes all rows of an answer; the first column is their time.
-func (s *span) take(m *wire.Message, result int, r *reader) {
-	rows := result + 1
-	if m.Nodes[result].Num == 0 {
-		s.refused = &Refused{OAD: r.batch.record, Code: wire.DAR(m.Nodes[rows].Num)}
-		return
-	}
-	for row := range m.Children(rows) {
-		k := 0
-		var columns map[wire.ObjectAttribute]datum
-		for c := range m.Children(row) {
-			d := datumOf(m, c)
-			if k == 0 {
-				if d.kind != wire.DateTimeS && d.kind != wire.DateTime || !d.whole {
-					break // of no time that could be told
-				}
-				columns = make(map[wire.ObjectAttribute]datum, len(r.batch.oads))
-				s.rows[d.num] = columns
-			} else {
-				columns[r.batch.oads[k]] = d
-			}
-			k++
-		}
-	}
-}
 
 // recall reads what the meter keeps of some times into rows, one for each.
 func (q *reading) recall(ctx context.Context, r collect.Recall, rows []map[string]collect.Value) error {
@@ -175,42 +115,6 @@ func (h *history) ranged() bool {
 	return !h.meter.points && h.Step%time.Minute == 0 && h.Step/time.Minute <= most
 }
 
-// run asks for the records of some times. A meter that has nothing to say of an
-// interval, and never had, is asked for its first time alone: then either is right.
-func (h *history) run(ctx context.Context, oads []wire.ObjectAttribute, times []time.Time) error {
-	s, err := h.ask(ctx, oads, times)
-	if err != nil && !errors.Is(err, collect.ErrException) {
-		return err
-	}
-	nothing := err != nil || s.refused != nil || len(s.rows) == 0
-	if len(times) > 1 && nothing && !h.meter.ranges {
-		first, err := h.ask(ctx, oads, times[:1])
-		if err != nil && !errors.Is(err, collect.ErrException) {
-			return err
-		}
-		if err == nil && len(first.rows) > 0 || err == nil && s.refused != nil && first.refused == nil {
-			h.meter.points = true
-			for _, at := range times {
-				if err := h.run(ctx, oads, []time.Time{at}); err != nil {
-					return err
-				}
-			}
-			return nil
-		}
-	}
-	if len(times) > 1 && !nothing {
-		h.meter.ranges = true
-	}
-	if err == nil {
-		err = s.refused
-	}
-	if err != nil {
-		return h.refusal(ctx, oads, times, err)
-	}
-	h.place(oads, times, s)
-	return nil
-}
-
 // place says what became of columns of some times.
 func (h *history) place(oads []wire.ObjectAttribute, times []time.Time, s *span) {
 	now := time.Now()
@@ -222,7 +126,7 @@ func (h *history) place(oads []wire.ObjectAttribute, times []time.Time, s *span)
 	for _, at := range times {
 		row := s.rows[digits(at)]
 		for _, oad := range oads {
-			f := found{at: now, err: h.absent(at)}
+			f := found{at: now, err: h.absent(at, len(times) == 1 || h.meter.ranges)}
 			if d, there := row[oad]; there && d.kind != wire.Null {
 				f = found{at: now, value: d}
 			} else if there {
@@ -234,12 +138,13 @@ func (h *history) place(oads []wire.ObjectAttribute, times []time.Time, s *span)
 }
 
 // absent says why there is no record of a time by the meter's clock. Only a meter that
-// has a later one never will have it: the node's clock doesn't tell, as it may be ahead.
-func (h *history) absent(at time.Time) error {
-	if at.Before(h.meter.passed) {
+// has a later one never will have it: the node's clock doesn't tell, as it may be
+// ahead; and only one that is asked in a way that it knows.
+func (h *history) absent(at time.Time, known bool) error {
+	if known && at.Before(h.meter.passed) {
 		return fmt.Errorf("%w: no record of %s", collect.ErrNoData, at.Format(time.DateTime))
 	}
-	return fmt.Errorf("%w: no record of %s or later", collect.ErrNoValue, at.Format(time.DateTime))
+	return fmt.Errorf("%w: no record of %s, which may be to come", collect.ErrNoValue, at.Format(time.DateTime))
 }
 
 // refusal deals with columns that the meter refuses: if it has the record, then some
@@ -286,7 +191,7 @@ const (
 
 // ask asks once, and follows the answer through its parts.
 func (h *history) ask(ctx context.Context, oads []wire.ObjectAttribute, times []time.Time) (*span, error) {
-	s := &span{times: times, step: h.Step, rows: make(map[uint64]map[wire.ObjectAttribute]datum)}
+	s := &span{times: times, step: h.Step, early: h.meter.begin == excluded, rows: make(map[uint64]map[wire.ObjectAttribute]datum)}
 	b := batch{batchKey{record: h.of}, append([]wire.ObjectAttribute{wire.RecordTime}, oads...)}
 	r := &reader{batch: b, span: s, got: make(map[slot]found)}
 	for more := true; more; {
