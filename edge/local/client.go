@@ -55,7 +55,11 @@ func (c *Client) AskFor(ctx context.Context, patience time.Duration, method, pat
 	if answer == nil {
 		return nil
 	}
-	return json.NewDecoder(io.LimitReader(r, maxAnswer)).Decode(answer)
+	bounded := &io.LimitedReader{R: r, N: maxAnswer}
+	if err = json.NewDecoder(bounded).Decode(answer); err != nil && bounded.N <= 0 {
+		return fmt.Errorf("ask the agent of %s: the answer has more than %d bytes; ask for less", c.data, maxAnswer)
+	}
+	return err
 }
 
 // Stream sends a request and returns the answer to be read as it comes.

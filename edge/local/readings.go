@@ -1,9 +1,12 @@
 package local
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -59,28 +62,64 @@ type Gap struct {
 // ErrQuery: what is asked for isn't understood.
 var ErrQuery = errors.New("can't be asked for")
 
-func (s *Server) readings(r *http.Request) (any, error) {
+// maxFinding bounds the answers that are looked up and written at a time: each takes
+// some megabytes. Others wait for finding, and are refused then.
+const (
+	maxFinding = 2
+	finding    = 10 * time.Second
+)
+
+func (s *Server) readings(w http.ResponseWriter, r *http.Request) {
 	q, err := queryOf(r.URL.Query())
 	if err != nil {
-		return nil, err
+		refuse(w, err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), finding)
+	defer cancel()
+	select {
+	case s.finding <- struct{}{}:
+		defer func() { <-s.finding }()
+	case <-ctx.Done():
+		refuse(w, &Problem{Status: http.StatusServiceUnavailable, Code: "busy", Detail: "others ask for readings", Next: "ask again later"})
+		return
 	}
 	all, more, err := s.cfg.Readings.Find(r.Context(), q)
 	if err != nil {
-		return nil, err
+		refuse(w, err)
+		return
 	}
-	rows := Rows{Rows: make([]Row, 0, len(all)), More: more}
-	for _, f := range all {
+	w.Header().Set("Content-Type", "application/json")
+	_ = writeRows(w, all, more) // the asker may have left
+}
+
+// writeRows writes Rows, one row after another.
+func writeRows(w io.Writer, all []readings.Found, more bool) error {
+	out := bufio.NewWriter(w)
+	enc := json.NewEncoder(out)
+	_, _ = out.WriteString(`{"rows":[`) // Flush tells
+	for i, f := range all {
+		if i > 0 {
+			_ = out.WriteByte(',')
+		}
 		row := Row{Found: f, Values: make(map[string]Value, len(f.Values))}
-		for item, v := range f.Values {
+		for _, v := range f.Values {
 			value := Value{Reason: v.Reason}
 			if v.State == reading.Good {
 				value.Value = &v.Number
 			}
-			row.Values[item] = value
+			row.Values[v.Item] = value
 		}
-		rows.Rows = append(rows.Rows, row)
+		if err := enc.Encode(row); err != nil {
+			return err
+		}
 	}
-	return rows, nil
+	_, _ = out.WriteString("]")
+	if more {
+		_, _ = out.WriteString(`,"more":true`)
+	}
+	_, _ = out.WriteString("}\n")
+	return out.Flush()
 }
 
 func (s *Server) gaps(r *http.Request) (any, error) {

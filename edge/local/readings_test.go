@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,16 +18,28 @@ var slot = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
 // kept is a store of one row, a line with one meter, and what was asked of them.
 type kept struct {
-	query readings.Query
-	read  *reading.Read
+	mu      sync.Mutex
+	rows    int    // 0: one
+	finding func() // what Find does, if anything
+	query   readings.Query
+	read    *reading.Read
 }
 
 func (k *kept) Find(_ context.Context, q readings.Query) ([]readings.Found, bool, error) {
+	k.mu.Lock()
 	k.query = q
-	return []readings.Found{{Policy: "p", Meter: "m1", At: slot, Arrived: slot.Add(time.Second), Source: reading.Cycle, Values: map[string]reading.Value{
-		"V": {State: reading.Good, Number: reading.Number{Mantissa: 2205, Exponent: -1}},
-		"E": {State: reading.Missing, Reason: "timeout"},
-	}}}, true, nil
+	k.mu.Unlock()
+	if k.finding != nil {
+		k.finding()
+	}
+	rows := make([]readings.Found, max(1, k.rows))
+	for i := range rows {
+		rows[i] = readings.Found{Policy: "p", Meter: "m1", At: slot, Arrived: slot.Add(time.Second), Source: reading.Cycle, Values: []readings.FoundValue{
+			{Item: "E", Value: reading.Value{State: reading.Missing, Reason: "timeout"}},
+			{Item: "V", Value: reading.Value{State: reading.Good, Number: reading.Number{Mantissa: 2205, Exponent: -1}}},
+		}}
+	}
+	return rows, true, nil
 }
 
 func (k *kept) Gaps(q readings.Query) ([]collect.Gap, error) {
@@ -81,6 +94,42 @@ func TestServer_Readings(t *testing.T) {
 		var p *Problem
 		if err := c.Ask(t.Context(), http.MethodPost, "/v1/readings/read", bad, nil); !errors.As(err, &p) || p.Status != http.StatusBadRequest {
 			t.Errorf("%+v: %v", bad, err)
+		}
+	}
+}
+
+// Few answers are looked up and written at a time, each row by row; others wait.
+func TestServer_ReadingsAtATime(t *testing.T) {
+	const clients = 6
+	entered, leave := make(chan struct{}, clients), make(chan struct{})
+	a := &agent{kept: kept{rows: readings.MaxFound, finding: func() {
+		entered <- struct{}{}
+		<-leave
+	}}}
+	c, _ := serve(t, a)
+	answers := make(chan error, clients)
+	for range clients {
+		go func() {
+			var rows Rows
+			err := c.Ask(t.Context(), http.MethodGet, "/v1/readings", nil, &rows)
+			if err == nil && (len(rows.Rows) != readings.MaxFound || !rows.More || rows.Rows[readings.MaxFound-1].Values["V"].Value == nil) {
+				err = fmt.Errorf("%d rows, and more: %v", len(rows.Rows), rows.More)
+			}
+			answers <- err
+		}()
+	}
+	for range maxFinding {
+		<-entered
+	}
+	select {
+	case <-entered:
+		t.Errorf("more than %d are looked up at a time", maxFinding)
+	case <-time.After(100 * time.Millisecond):
+	}
+	close(leave)
+	for range clients {
+		if err := <-answers; err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -54,6 +54,8 @@ type Server struct {
 	cfg   Config
 	mux   *http.ServeMux
 	marks marks
+
+	finding chan struct{} // who looks up readings
 }
 
 // New returns a server that does nothing yet.
@@ -61,7 +63,7 @@ func New(cfg Config) *Server {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg, mux: http.NewServeMux()}
+	s := &Server{cfg: cfg, mux: http.NewServeMux(), finding: make(chan struct{}, maxFinding)}
 	s.get("GET /v1/status", func(*http.Request) (any, error) { return cfg.Status(), nil })
 	s.get("GET /v1/applications", s.list)
 	s.get("GET /v1/applications/{name}", s.application)
@@ -74,7 +76,7 @@ func New(cfg Config) *Server {
 	s.get("GET /v1/overrides/{name}", s.override)
 	s.get("DELETE /v1/overrides/{name}", s.clear)
 	s.get("GET /v1/usage", s.usage)
-	s.get("GET /v1/readings", s.readings)
+	s.mux.HandleFunc("GET /v1/readings", s.readings)
 	s.get("GET /v1/readings/gaps", s.gaps)
 	s.get("POST /v1/readings/read", s.readNow)
 	s.get("GET /v1/plan", func(r *http.Request) (any, error) { return cfg.Loop.Plan(r.Context()) })

@@ -99,8 +99,8 @@ func (m *machine) found() map[cell]reading.Value {
 	}
 	out := make(map[cell]reading.Value)
 	for _, f := range all {
-		for item, v := range f.Values {
-			out[cell{f.Policy, f.Meter, item, int(f.At.Sub(noon) / (15 * time.Minute))}] = v
+		for _, v := range f.Values {
+			out[cell{f.Policy, f.Meter, v.Item, int(f.At.Sub(noon) / (15 * time.Minute))}] = v.Value
 		}
 	}
 	return out

@@ -11,8 +11,12 @@ import (
 	"gnomon/schema/reading"
 )
 
-// MaxFound bounds the rows of one answer.
-const MaxFound = 10_000
+// Bounds of one answer, which ends with the row before the one that would be beyond
+// either. It has one row at least, if there is any.
+const (
+	MaxFound       = 10_000  // rows
+	MaxFoundValues = 100_000 // of all of them
+)
 
 // Query asks for rows that are kept. What is zero isn't asked for.
 type Query struct {
@@ -25,12 +29,30 @@ type Query struct {
 
 // Found is a row that is kept, all that came of it taken together.
 type Found struct {
-	Policy  string                   `json:"policy"`
-	Meter   string                   `json:"meter"`
-	At      time.Time                `json:"at"`
-	Arrived time.Time                `json:"arrived"`
-	Source  reading.Source           `json:"source"`
-	Values  map[string]reading.Value `json:"-"` // by item; those that are absent aren't there
+	Policy  string         `json:"policy"`
+	Meter   string         `json:"meter"`
+	At      time.Time      `json:"at"`
+	Arrived time.Time      `json:"arrived"`
+	Source  reading.Source `json:"source"`
+	Values  []FoundValue   `json:"-"` // by item; those that are absent aren't there
+}
+
+// FoundValue is the value of one item.
+type FoundValue struct {
+	Item string
+	reading.Value
+}
+
+// Value is that of an item; absent if there is none.
+func (f *Found) Value(item string) reading.Value {
+	if at, there := f.place(item); there {
+		return f.Values[at].Value
+	}
+	return reading.Value{}
+}
+
+func (f *Found) place(item string) (at int, there bool) {
+	return slices.BinarySearchFunc(f.Values, item, func(v FoundValue, item string) int { return cmp.Compare(v.Item, item) })
 }
 
 func (f *Found) compare(o *Found) int {
@@ -48,7 +70,7 @@ func (s *Store) Find(ctx context.Context, q Query) (all []Found, more bool, err 
 	if q.Limit <= 0 || q.Limit > MaxFound {
 		q.Limit = MaxFound
 	}
-	f := finder{Query: q, rows: make(map[foundKey]*Found)}
+	f := finder{Query: q, most: MaxFoundValues, rows: make(map[foundKey]*Found)}
 	for _, number := range s.numbers() {
 		if err := ctx.Err(); err != nil {
 			return nil, false, fmt.Errorf("find readings: %w", err)
@@ -61,9 +83,8 @@ func (s *Store) Find(ctx context.Context, q Query) (all []Found, more bool, err 
 		for _, fr := range frames {
 			f.look(fr)
 		}
-		f.cut(2 * q.Limit)
 	}
-	f.cut(q.Limit)
+	f.cut()
 	all = make([]Found, 0, len(f.rows))
 	for _, r := range f.rows {
 		all = append(all, *r)
@@ -104,11 +125,15 @@ func (s *Store) contentFor(number uint64, q Query) ([]byte, error) {
 // finder gathers rows. After cut, rows after last are of no interest.
 type finder struct {
 	Query
-	rows map[foundKey]*Found
-	last *Found
-	more bool
+	most   int // values
+	rows   map[foundKey]*Found
+	values int // of all of them
+	last   *Found
+	more   bool
 }
 
+// look takes what is wanted out of a frame. It holds half as much again as an answer
+// may have, and one frame.
 func (f *finder) look(fr frame) {
 	if fr.kind != kindRows {
 		return
@@ -121,10 +146,20 @@ func (f *finder) look(fr frame) {
 	if err != nil || f.Policy != "" && b.Policy != f.Policy {
 		return
 	}
+	var items []int // by name
+	for i, item := range b.Items {
+		if len(f.Items) == 0 || slices.Contains(f.Items, item) {
+			items = append(items, i)
+		}
+	}
+	slices.SortFunc(items, func(i, j int) int { return cmp.Compare(b.Items[i], b.Items[j]) })
 	for i := range b.Rows {
 		if f.wants(&b.Rows[i]) {
-			f.add(b, &b.Rows[i])
+			f.add(b, &b.Rows[i], items)
 		}
+	}
+	if len(f.rows) > f.Limit*3/2 || f.values > f.most*3/2 {
+		f.cut()
 	}
 }
 
@@ -132,43 +167,67 @@ func (f *finder) wants(r *reading.Row) bool {
 	return (f.Meter == "" || r.Meter == f.Meter) && (f.From.IsZero() || !r.At.Before(f.From)) && (f.To.IsZero() || r.At.Before(f.To))
 }
 
-func (f *finder) add(b *reading.Batch, r *reading.Row) {
-	one := Found{Policy: b.Policy, Meter: r.Meter, At: r.At, Arrived: r.Arrived, Source: r.Source, Values: make(map[string]reading.Value)}
-	for i, v := range r.Values {
-		if v.State != reading.Absent && (len(f.Items) == 0 || slices.Contains(f.Items, b.Items[i])) {
-			one.Values[b.Items[i]] = v
+func (f *finder) add(b *reading.Batch, r *reading.Row, items []int) {
+	there := 0
+	for _, i := range items {
+		if r.Values[i].State != reading.Absent {
+			there++
 		}
 	}
-	if len(one.Values) == 0 {
+	if there == 0 {
 		return
 	}
+	one := Found{Policy: b.Policy, Meter: r.Meter, At: r.At, Arrived: r.Arrived, Source: r.Source}
 	if f.last != nil && one.compare(f.last) > 0 {
 		f.more = true
 		return
 	}
 	key := foundKey{b.Policy, r.Meter, r.At.UnixMilli()}
-	before := f.rows[key]
-	if before == nil {
-		f.rows[key] = &one
-		return
+	row := f.rows[key]
+	if row == nil {
+		one.Values = make([]FoundValue, 0, there)
+		row = &one
+		f.rows[key] = row
 	}
-	before.Arrived, before.Source = one.Arrived, one.Source
-	for item, v := range one.Values {
-		if before.Values[item].State != reading.Good {
-			before.Values[item] = v
+	row.Arrived, row.Source = r.Arrived, r.Source
+	for _, i := range items {
+		if r.Values[i].State != reading.Absent {
+			f.lay(row, FoundValue{b.Items[i], r.Values[i]})
 		}
 	}
 }
 
-// cut leaves the first rows, at most so many.
-func (f *finder) cut(most int) {
-	if len(f.rows) <= most {
+// lay puts a value into a row, over one that is missing.
+func (f *finder) lay(row *Found, v FoundValue) {
+	at, there := row.place(v.Item)
+	switch {
+	case !there:
+		row.Values = slices.Insert(row.Values, at, v)
+		f.values++
+	case row.Values[at].State != reading.Good:
+		row.Values[at] = v
+	}
+}
+
+// cut leaves the first rows, as many as an answer may have.
+func (f *finder) cut() {
+	if len(f.rows) <= f.Limit && f.values <= f.most {
 		return
 	}
 	all := slices.SortedFunc(maps.Values(f.rows), (*Found).compare)
-	f.more = true
-	f.last = all[f.Limit-1]
-	for _, r := range all[f.Limit:] {
+	rows, values := 0, 0
+	for _, r := range all {
+		if rows == f.Limit || rows > 0 && values+len(r.Values) > f.most {
+			break
+		}
+		rows++
+		values += len(r.Values)
+	}
+	if rows == len(all) { // one alone
+		return
+	}
+	f.more, f.last, f.values = true, all[rows-1], values
+	for _, r := range all[rows:] {
 		delete(f.rows, foundKey{r.Policy, r.Meter, r.At.UnixMilli()})
 	}
 }
@@ -184,15 +243,15 @@ func (s *Store) Latest(ctx context.Context, policy, meter string, items []string
 			return nil, err
 		}
 		for _, f := range found {
-			for item, v := range f.Values {
-				if had, there := out[item]; there && (had.Value != nil || v.State != reading.Good) {
+			for _, v := range f.Values {
+				if had, there := out[v.Item]; there && (had.Value != nil || v.State != reading.Good) {
 					continue
 				}
 				value := reading.ReadValue{Reason: v.Reason, At: f.At, Arrived: f.Arrived, Source: f.Source}
 				if v.State == reading.Good {
 					value.Value = &v.Number
 				}
-				out[item] = value
+				out[v.Item] = value
 			}
 		}
 	}

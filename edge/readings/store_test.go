@@ -360,7 +360,7 @@ func TestStore_Find(t *testing.T) {
 	r.put(collect.Rows{Policy: "p", Version: 1, Items: []string{"V", "E"}, Rows: []reading.Row{row}})
 	ctx := context.Background()
 	all, more, err := r.Find(ctx, Query{Policy: "p", Meter: "202600000001", From: last})
-	if err != nil || more || len(all) != 2 || all[1].Values["V"] != good(5) || all[1].Values["E"] != vain || all[1].Source != reading.BackFill {
+	if err != nil || more || len(all) != 2 || all[1].Value("V") != good(5) || all[1].Value("E") != vain || all[1].Source != reading.BackFill {
 		t.Fatalf("%+v, %v, %v", all, more, err)
 	}
 	var pages, rows int

@@ -81,7 +81,8 @@ func (n *nodeReadings) Find(ctx context.Context, q readings.Query) ([]readings.F
 // maxSlots bounds the slots that are looked through for gaps.
 const maxSlots = 100_000
 
-// Gaps implements local.Readings. Without times it is the last day.
+// Gaps implements local.Readings. Without times it is the last day. Rows and their
+// items are within the bounds of what is found.
 func (n *nodeReadings) Gaps(q readings.Query) ([]collect.Gap, error) {
 	p := n.terms.policy(q.Policy)
 	if p == nil {
@@ -106,6 +107,7 @@ func (n *nodeReadings) Gaps(q readings.Query) ([]collect.Gap, error) {
 				w.Meters[m.ID] = append(w.Meters[m.ID], item.Name)
 			}
 		}
+		w.Limit = min(w.Limit, readings.MaxFoundValues/max(1, len(w.Meters[m.ID])))
 	}
 	return n.store.Gaps(w)
 }
