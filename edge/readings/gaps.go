@@ -7,15 +7,19 @@ import (
 	"gnomon/edge/collect"
 )
 
-// Gaps implements collect.Store.
+// Gaps implements collect.Store. Times that readings are kept of no longer have none.
 func (s *Store) Gaps(w collect.Want) (gaps []collect.Gap, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	from := max(s.horizon+1, s.now().Add(-s.terms(w.Policy).Keep).UnixMilli())
 	p := s.index.policies[w.Policy]
+	if p != nil {
+		from = max(from, p.from)
+	}
 	meters := slices.Sorted(maps.Keys(w.Meters))
 	for _, at := range w.Slots {
 		ms := at.UnixMilli()
-		if ms <= s.horizon || p != nil && ms < p.from {
+		if ms < from {
 			continue
 		}
 		for _, meter := range meters {

@@ -10,7 +10,7 @@ import (
 )
 
 // index knows of every value that is kept whether it is there: bits by policy,
-// time, meter and item. Times of which it knows nothing are not gaps.
+// time, meter and item. What it knows nothing of is a gap, of the times that are kept.
 type index struct {
 	policies map[string]*policyIndex
 	bytes    int

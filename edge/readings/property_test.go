@@ -155,7 +155,7 @@ func (m *machine) trouble(t *rapid.T) {
 
 // set has the clock be wrong, or right again.
 func (m *machine) set(t *rapid.T) {
-	m.clock = noon.Add(time.Duration(rapid.IntRange(0, 4*24).Draw(t, "hours")) * time.Hour)
+	m.clock = noon.Add(time.Duration(rapid.IntRange(0, 2*24).Draw(t, "hours")) * time.Hour)
 }
 
 // reboot loses power, whatever is under way.

@@ -159,6 +159,24 @@ func TestStore_Age(t *testing.T) {
 	}
 }
 
+// What was read and is kept no longer is no gap; what was missed since is one.
+func TestStore_GapsKept(t *testing.T) {
+	r := newRig(t, Config{})
+	want := collect.Want{Policy: "p", Meters: map[string][]string{"202600000001": items7}, Limit: 1000}
+	for n := range 12 * 24 {
+		if n%24 != 7 {
+			r.put(r.slot(1, items7...))
+			r.tell(1)
+		}
+		want.Slots = append(want.Slots, r.clock)
+		r.clock = r.clock.Add(time.Hour)
+	}
+	gaps, err := r.Gaps(want)
+	if err != nil || len(gaps) != 7 || gaps[0].At.Before(r.clock.Add(-DefaultTerms.Keep)) {
+		t.Errorf("%d gaps of 7 that are kept, %+v, %v", len(gaps), gaps, err)
+	}
+}
+
 // Damage is set aside, the rest of the file is read, and the cloud gets all of it.
 func TestStore_Damaged(t *testing.T) {
 	dir := t.TempDir()
