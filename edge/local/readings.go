@@ -3,6 +3,7 @@ package local
 import (
 	"bufio"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"gnomon/edge/collect"
@@ -36,6 +38,9 @@ type Reader interface {
 type Rows struct {
 	Rows []Row `json:"rows"`
 	More bool  `json:"more,omitempty"` // there are others after them
+
+	// Continue asks for those, beside what else was asked for.
+	Continue string `json:"continue,omitempty"`
 }
 
 // Row is what is kept of one meter and time.
@@ -116,7 +121,7 @@ func writeRows(w io.Writer, all []readings.Found, more bool) error {
 	}
 	_, _ = out.WriteString("]")
 	if more {
-		_, _ = out.WriteString(`,"more":true`)
+		_, _ = fmt.Fprintf(out, `,"more":true,"continue":%q`, tokenOf(all[len(all)-1].Place()))
 	}
 	_, _ = out.WriteString("}\n")
 	return out.Flush()
@@ -166,10 +171,29 @@ func (s *Server) readNow(r *http.Request) (any, error) {
 
 type writerKey struct{}
 
+// tokenOf says after which row to go on.
+func tokenOf(p readings.Place) string {
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d %s %s", p.At.UnixMilli(), p.Policy, p.Meter))
+}
+
+// placeOf reads it.
+func placeOf(token string) (*readings.Place, error) {
+	text, err := base64.RawURLEncoding.DecodeString(token)
+	of := strings.SplitN(string(text), " ", 3) // the name of a policy has no spaces
+	if err != nil || len(of) != 3 {
+		return nil, fmt.Errorf("%w: continue is not a token from an earlier list", ErrQuery)
+	}
+	ms, err := strconv.ParseInt(of[0], 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("%w: continue is not a token from an earlier list", ErrQuery)
+	}
+	return &readings.Place{At: time.UnixMilli(ms).UTC(), Policy: of[1], Meter: of[2]}, nil
+}
+
 // queryOf reads what is asked for.
 func queryOf(v url.Values) (q readings.Query, err error) {
 	for name := range v {
-		if !slices.Contains([]string{"policy", "meter", "item", "from", "to", "limit"}, name) {
+		if !slices.Contains([]string{"policy", "meter", "item", "from", "to", "limit", "continue"}, name) {
 			return q, fmt.Errorf("%w: %s is not known", ErrQuery, name)
 		}
 	}
@@ -186,5 +210,8 @@ func queryOf(v url.Values) (q readings.Query, err error) {
 			return q, fmt.Errorf("%w: limit %q: must be 1 to %d", ErrQuery, text, readings.MaxFound)
 		}
 	}
-	return q, nil
+	if token := v.Get("continue"); token != "" {
+		q.After, err = placeOf(token)
+	}
+	return q, err
 }

@@ -70,6 +70,12 @@ func TestServer_Readings(t *testing.T) {
 		!rows.Rows[0].At.Equal(slot) || rows.Rows[0].Source != reading.Cycle {
 		t.Errorf("%+v", rows)
 	}
+	if err := c.Ask(t.Context(), http.MethodGet, "/v1/readings?policy=p&continue="+rows.Continue, nil, &rows); err != nil {
+		t.Fatal(err)
+	}
+	if got := a.kept.query.After; got == nil || *got != (readings.Place{At: slot, Policy: "p", Meter: "m1"}) {
+		t.Errorf("on after %+v", got)
+	}
 	var gaps []Gap
 	if err := c.Ask(t.Context(), http.MethodGet, "/v1/readings/gaps?policy=p", nil, &gaps); err != nil || len(gaps) != 1 || gaps[0].Policy != "p" || gaps[0].Tried != 2 {
 		t.Errorf("%+v, %v", gaps, err)
@@ -83,6 +89,7 @@ func TestServer_Readings(t *testing.T) {
 	}
 	for path, status := range map[string]int{
 		"/v1/readings?from=yesterday": 400, "/v1/readings?limit=0": 400, "/v1/readings?limit=10001": 400, "/v1/readings?colour=red": 400,
+		"/v1/readings?continue=!": 400, "/v1/readings?continue=eA": 400, "/v1/readings?continue=eCB5IHo": 400,
 		"/v1/readings/gaps": 400, "/v1/readings/gaps?policy=q": 404,
 	} {
 		var p *Problem

@@ -24,7 +24,18 @@ type Query struct {
 	Items         []string
 	From          time.Time // inclusive
 	To            time.Time // exclusive
+	After         *Place    // nil: from the first on
 	Limit         int       // rows; default MaxFound
+}
+
+// Place is where a row is among others: they are in order of time, policy and meter.
+type Place struct {
+	At            time.Time
+	Policy, Meter string
+}
+
+func (p Place) compare(o Place) int {
+	return cmp.Or(p.At.Compare(o.At), cmp.Compare(p.Policy, o.Policy), cmp.Compare(p.Meter, o.Meter))
 }
 
 // Found is a row that is kept, all that came of it taken together.
@@ -55,9 +66,10 @@ func (f *Found) place(item string) (at int, there bool) {
 	return slices.BinarySearchFunc(f.Values, item, func(v FoundValue, item string) int { return cmp.Compare(v.Item, item) })
 }
 
-func (f *Found) compare(o *Found) int {
-	return cmp.Or(f.At.Compare(o.At), cmp.Compare(f.Policy, o.Policy), cmp.Compare(f.Meter, o.Meter))
-}
+// Place is that of the row.
+func (f *Found) Place() Place { return Place{f.At, f.Policy, f.Meter} }
+
+func (f *Found) compare(o *Found) int { return f.Place().compare(o.Place()) }
 
 type foundKey struct {
 	policy, meter string
@@ -69,6 +81,9 @@ type foundKey struct {
 func (s *Store) Find(ctx context.Context, q Query) (all []Found, more bool, err error) {
 	if q.Limit <= 0 || q.Limit > MaxFound {
 		q.Limit = MaxFound
+	}
+	if q.After != nil && q.From.Before(q.After.At) {
+		q.From = q.After.At // earlier segments need not be read
 	}
 	f := finder{Query: q, most: MaxFoundValues, rows: make(map[foundKey]*Found)}
 	for _, number := range s.numbers() {
@@ -154,7 +169,7 @@ func (f *finder) look(fr frame) {
 	}
 	slices.SortFunc(items, func(i, j int) int { return cmp.Compare(b.Items[i], b.Items[j]) })
 	for i := range b.Rows {
-		if f.wants(&b.Rows[i]) {
+		if f.wants(b.Policy, &b.Rows[i]) {
 			f.add(b, &b.Rows[i], items)
 		}
 	}
@@ -163,8 +178,9 @@ func (f *finder) look(fr frame) {
 	}
 }
 
-func (f *finder) wants(r *reading.Row) bool {
-	return (f.Meter == "" || r.Meter == f.Meter) && (f.From.IsZero() || !r.At.Before(f.From)) && (f.To.IsZero() || r.At.Before(f.To))
+func (f *finder) wants(policy string, r *reading.Row) bool {
+	return (f.Meter == "" || r.Meter == f.Meter) && (f.From.IsZero() || !r.At.Before(f.From)) && (f.To.IsZero() || r.At.Before(f.To)) &&
+		(f.After == nil || f.After.compare(Place{r.At, policy, r.Meter}) < 0)
 }
 
 func (f *finder) add(b *reading.Batch, r *reading.Row, items []int) {

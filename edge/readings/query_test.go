@@ -39,7 +39,7 @@ func (r *rig) wide(slots, meters, items int) (values int) {
 // What is found, and held to find it, is bounded in values, too.
 func TestStore_FindBounded(t *testing.T) {
 	r := newRig(t, Config{})
-	values := r.wide(50, 100, 100)
+	values := r.wide(30, 100, 100)
 	f := finder{Query: Query{Limit: MaxFound}, most: MaxFoundValues, rows: make(map[foundKey]*Found)}
 	for _, seg := range r.segments {
 		text, err := r.content(seg)
@@ -74,6 +74,38 @@ func TestStore_FindBounded(t *testing.T) {
 		}
 	}
 	runtime.KeepAlive(all)
+}
+
+// Page after page has all rows, each once, also where one time has more than fit.
+func TestStore_FindPages(t *testing.T) {
+	r := newRig(t, Config{})
+	const meters, items = 300, 100
+	r.wide(6, meters, items)
+	for name, limit := range map[string]int{"by values": MaxFound, "by rows": 90} {
+		t.Run(name, func(t *testing.T) {
+			values := 4 * meters * items // but for the first and the last slot
+			q := Query{Limit: limit, From: noon.Add(time.Minute), To: noon.Add(5 * 15 * time.Minute)}
+			var last *Found
+			for more := true; more; {
+				all, others, err := r.Find(context.Background(), q)
+				if err != nil || len(all) == 0 {
+					t.Fatal(len(all), err)
+				}
+				for i := range all {
+					if last != nil && last.compare(&all[i]) >= 0 {
+						t.Fatalf("%+v after %+v", all[i].Place(), last.Place())
+					}
+					last = &all[i]
+					values -= len(last.Values)
+				}
+				at := last.Place()
+				q.After, more = &at, others
+			}
+			if values != 0 {
+				t.Errorf("%d values were found too few", values)
+			}
+		})
+	}
 }
 
 // A row that alone has more values than an answer may have is found.

@@ -394,13 +394,11 @@ func TestStore_Find(t *testing.T) {
 		}
 		rows += len(all)
 		if more {
-			q.From = all[len(all)-1].At // and those of this time that were seen come again
-			for i := len(all) - 1; i >= 0 && all[i].At.Equal(q.From); i-- {
-				rows--
-			}
+			next := all[len(all)-1].Place()
+			q.After = &next
 		}
 	}
-	if rows != 51 || pages < 8 {
+	if rows != 51 || pages != 8 {
 		t.Errorf("%d rows on %d pages", rows, pages)
 	}
 	latest, err := r.Latest(ctx, "p", "202600000001", nil)

@@ -28,6 +28,7 @@ type asking struct {
 	items         []string
 	from, to      string
 	limit         int
+	next          string
 }
 
 func (o *asking) flags(c *cobra.Command, format string) {
@@ -39,7 +40,7 @@ func (o *asking) flags(c *cobra.Command, format string) {
 	f.StringSliceVar(&o.items, "item", nil, "these items; default all")
 	f.StringVar(&o.from, "from", "", "from this time on, as 2006-01-02T15:04:05Z, or so long ago, as 2h")
 	f.StringVar(&o.to, "to", "", "before this time, or so long ago")
-	f.IntVar(&o.limit, "limit", 0, fmt.Sprintf("rows; default and at most %d", readings.MaxFound))
+	f.IntVar(&o.limit, "limit", 0, fmt.Sprintf("rows; default and at most %d, of %d values", readings.MaxFound, readings.MaxFoundValues))
 }
 
 // query is what is asked for, as the agent takes it.
@@ -61,6 +62,9 @@ func (o *asking) query(now time.Time) (string, error) {
 		}
 		v.Set(name, text)
 	}
+	if o.next != "" {
+		v.Set("continue", o.next)
+	}
 	if o.limit != 0 {
 		v.Set("limit", strconv.Itoa(o.limit))
 	}
@@ -79,6 +83,7 @@ kept for the days that their policy says, and longer while the cloud lacks them.
 		RunE:    func(c *cobra.Command, _ []string) error { return o.show(c) },
 	}
 	o.flags(c, "json, yaml, table or csv")
+	c.Flags().StringVar(&o.next, "continue", "", "go on after an earlier list, as that said")
 	c.AddCommand(gapsCommand())
 	return c
 }
@@ -109,7 +114,7 @@ func (o *asking) show(c *cobra.Command) error {
 		err = printReadings(c.OutOrStdout(), all.Rows)
 	}
 	if err == nil && all.More {
-		fmt.Fprintf(c.ErrOrStderr(), "there are more: go on with --from %s\n", all.Rows[len(all.Rows)-1].At.Format(time.RFC3339Nano))
+		fmt.Fprintf(c.ErrOrStderr(), "there are more: go on with --continue %s\n", all.Continue)
 	}
 	return err
 }
