@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -42,6 +41,7 @@ type agent struct {
 	cfg        config
 	log        *slog.Logger
 	now        func() time.Time
+	garbage    *garbage
 	node       loop.Node
 	state      *state.Store
 	link       *link.Link
@@ -62,7 +62,7 @@ func newAgent(cfg config, log *slog.Logger) (*agent, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("containers and cgroups need root: run it as root")
 	}
-	tuneGC()
+	garbage := newGarbage()
 	if cfg.unit != "" {
 		if err := cgroup.MakeRoom(cfg.unit); err != nil {
 			return nil, fmt.Errorf("--cgroup: %w", err)
@@ -77,7 +77,7 @@ func newAgent(cfg config, log *slog.Logger) (*agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &agent{cfg: cfg, log: log, now: now, state: store, node: loop.Node{
+	a := &agent{cfg: cfg, log: log, now: now, garbage: garbage, state: store, node: loop.Node{
 		Agent: version, Arch: runtime.GOARCH, OS: kernel(), Boot: instance.BootID(),
 		BootEpoch: store.BootEpoch(), StartedAt: now(),
 	}}
@@ -217,19 +217,4 @@ func (a *agent) instances(ctx context.Context) (map[string]string, error) {
 func (a *agent) inTouch() bool {
 	s := a.link.Status()
 	return s.Connected && s.LastSync.After(s.Since)
-}
-
-// starting is how long an agent may take to bring everything up.
-const starting = 5 * time.Second
-
-// tuneGC keeps the heap small: an agent shares its machine with the work.
-func tuneGC() {
-	if os.Getenv("GOGC") == "" {
-		// A node that boots has better things to do than to collect a few megabytes.
-		debug.SetGCPercent(400)
-		time.AfterFunc(starting, func() { debug.SetGCPercent(50) })
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(64 << 20)
-	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -43,7 +42,7 @@ func (a *agent) collect() *nodeReadings {
 		all, _ := a.link.Desired()
 		return all
 	}}
-	frugally(func() {
+	a.garbage.frugally(func() {
 		n.store = readings.Open(readings.Config{Dir: filepath.Join(a.cfg.Data, "readings"), Bytes: a.cfg.ReadingsBytes,
 			Terms: n.terms.of, Now: a.now, Log: a.log})
 	})
@@ -52,17 +51,6 @@ func (a *agent) collect() *nodeReadings {
 	n.sender = upward.New(upward.Config{Node: a.cfg.Node, Epoch: a.node.BootEpoch, Store: n.store, Changed: n.store.Changed(),
 		Nudge: func() { a.link.Nudge() }, Rate: n.terms.bytesPerSecond, Reader: n.reader, Now: a.now, Log: a.log})
 	return n
-}
-
-// frugally does what leaves much garbage behind: to begin with the collector is told
-// to wait, which would cost many times what stays.
-func frugally(do func()) {
-	const percent = 25
-	if before := debug.SetGCPercent(percent); before > percent || before < 0 {
-		defer debug.SetGCPercent(before)
-	}
-	do()
-	debug.FreeOSMemory()
 }
 
 // Run sends, and answers the cloud, until ctx ends.
