@@ -34,57 +34,49 @@ func bad(code, detail, next string) *Problem {
 	return &Problem{Status: http.StatusBadRequest, Code: code, Detail: detail, Next: next}
 }
 
-// problemOf maps errors to refusals: the one place where that is done.
+// refusals are what errors are to whoever asks: the one place that says so.
+var refusals = []struct {
+	err        error
+	status     int
+	code, next string
+}{
+	{override.ErrUnknown, http.StatusNotFound, "unknown", "gnomon-edge list names those there are"},
+	{loop.ErrUnknown, http.StatusNotFound, "unknown", "gnomon-edge list names those there are"},
+	{override.ErrNone, http.StatusNotFound, "no-override", "gnomon-edge override list names those in force"},
+	{override.ErrExists, http.StatusConflict, "exists", "change it with gnomon-edge update, or choose another name"},
+	{override.ErrRemoved, http.StatusConflict, "uninstalled", "gnomon-edge override clear NAME brings it back"},
+	{override.ErrMade, http.StatusConflict, "unchanged", "give --for to renew the lease"},
+	{override.ErrLease, http.StatusBadRequest, "limit", ""},
+	{override.ErrLimit, http.StatusBadRequest, "limit", ""},
+	{override.ErrDisabled, http.StatusForbidden, "disabled", "change it in the cloud"},
+	{loop.ErrStopped, http.StatusConflict, "stopped", "gnomon-edge start NAME starts it"},
+	{ErrQuery, http.StatusBadRequest, "invalid", ""},
+	{collect.ErrUnknown, http.StatusNotFound, "unknown", "gnomon-edge status names the policies"},
+	{collect.ErrNotWritable, http.StatusForbidden, "not-writable", "writes of the policy say what may be"},
+	{collect.ErrOutOfRange, http.StatusBadRequest, "out-of-range", "nothing was written"},
+	{collect.ErrTooOften, http.StatusTooManyRequests, "too-often", "nothing was written"},
+	{collect.ErrNotTaken, http.StatusBadGateway, "not-taken", "look at the meter"},
+}
+
+// problemOf maps errors to refusals.
 func problemOf(err error) *Problem {
 	var p *Problem
 	if errors.As(err, &p) {
 		return p
 	}
-	p = &Problem{Status: http.StatusInternalServerError, Code: "failed", Detail: err.Error(), Next: "look at the agent's log"}
 	var invalid *schema.Error
-	switch {
-	case errors.As(err, &invalid):
-		p.Status, p.Code, p.Next, p.Problems = http.StatusBadRequest, "invalid", "nothing was changed", invalid.Problems
-	case errors.Is(err, override.ErrUnknown), errors.Is(err, loop.ErrUnknown):
-		p.Status, p.Code, p.Next = http.StatusNotFound, "unknown", "gnomon-edge list names those there are"
-	case errors.Is(err, override.ErrNone):
-		p.Status, p.Code, p.Next = http.StatusNotFound, "no-override", "gnomon-edge override list names those in force"
-	case errors.Is(err, override.ErrExists):
-		p.Status, p.Code, p.Next = http.StatusConflict, "exists", "change it with gnomon-edge update, or choose another name"
-	case errors.Is(err, override.ErrRemoved):
-		p.Status, p.Code, p.Next = http.StatusConflict, "uninstalled", "gnomon-edge override clear NAME brings it back"
-	case errors.Is(err, override.ErrMade):
-		p.Status, p.Code, p.Next = http.StatusConflict, "unchanged", "give --for to renew the lease"
-	case errors.Is(err, loop.ErrStopped):
-		p.Status, p.Code, p.Next = http.StatusConflict, "stopped", "gnomon-edge start NAME starts it"
-	case errors.Is(err, ErrQuery):
-		p.Status, p.Code, p.Next = http.StatusBadRequest, "invalid", ""
-	case errors.Is(err, override.ErrLease), errors.Is(err, override.ErrLimit):
-		p.Status, p.Code, p.Next = http.StatusBadRequest, "limit", ""
-	case errors.Is(err, override.ErrDisabled):
-		p.Status, p.Code, p.Next = http.StatusForbidden, "disabled", "change it in the cloud"
-	default:
-		p.ofWriting(err)
+	if errors.As(err, &invalid) {
+		return &Problem{Status: http.StatusBadRequest, Code: "invalid", Detail: err.Error(), Next: "nothing was changed", Problems: invalid.Problems}
 	}
-	return p
-}
-
-// ofWriting maps what becomes of a write to a meter.
-func (p *Problem) ofWriting(err error) {
-	switch {
-	case errors.Is(err, collect.ErrUnknown):
-		p.Status, p.Code, p.Next = http.StatusNotFound, "unknown", "gnomon-edge status names the policies"
-	case errors.Is(err, collect.ErrNotWritable):
-		p.Status, p.Code, p.Next = http.StatusForbidden, "not-writable", "writes of the policy say what may be"
-	case errors.Is(err, collect.ErrOutOfRange):
-		p.Status, p.Code, p.Next = http.StatusBadRequest, "out-of-range", "nothing was written"
-	case errors.Is(err, collect.ErrTooOften):
-		p.Status, p.Code, p.Next = http.StatusTooManyRequests, "too-often", "nothing was written"
-	case errors.Is(err, collect.ErrNotTaken):
-		p.Status, p.Code, p.Next = http.StatusBadGateway, "not-taken", "look at the meter"
-	case collect.Reason(err) != collect.NoReason:
-		p.Status, p.Code, p.Next = http.StatusBadGateway, collect.Reason(err), "look at the meter and its line"
+	for _, r := range refusals {
+		if errors.Is(err, r.err) {
+			return &Problem{Status: r.status, Code: r.code, Detail: err.Error(), Next: r.next}
+		}
 	}
+	if reason := collect.Reason(err); reason != collect.NoReason {
+		return &Problem{Status: http.StatusBadGateway, Code: reason, Detail: err.Error(), Next: "look at the meter and its line"}
+	}
+	return &Problem{Status: http.StatusInternalServerError, Code: "failed", Detail: err.Error(), Next: "look at the agent's log"}
 }
 
 func refuse(w http.ResponseWriter, err error) {

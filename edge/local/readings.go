@@ -136,9 +136,6 @@ func (s *Server) gaps(r *http.Request) (any, error) {
 		return nil, fmt.Errorf("%w: policy must be given", ErrQuery)
 	}
 	all, err := s.cfg.Readings.Gaps(q)
-	if errors.Is(err, collect.ErrUnknown) {
-		return nil, &Problem{Status: http.StatusNotFound, Code: "unknown", Detail: "no policy " + q.Policy + " is wanted on this node", Next: "gnomon-edge status names those there are"}
-	}
 	if err != nil {
 		return nil, err
 	}
