@@ -107,9 +107,9 @@ func TestServer_Readings(t *testing.T) {
 
 // Few answers are looked up and written at a time, each row by row; others wait.
 func TestServer_ReadingsAtATime(t *testing.T) {
-	const clients = 6
+	const clients, rows = 6, 1000
 	entered, leave := make(chan struct{}, clients), make(chan struct{})
-	a := &agent{kept: kept{rows: readings.MaxFound, finding: func() {
+	a := &agent{kept: kept{rows: rows, finding: func() {
 		entered <- struct{}{}
 		<-leave
 	}}}
@@ -117,10 +117,10 @@ func TestServer_ReadingsAtATime(t *testing.T) {
 	answers := make(chan error, clients)
 	for range clients {
 		go func() {
-			var rows Rows
-			err := c.Ask(t.Context(), http.MethodGet, "/v1/readings", nil, &rows)
-			if err == nil && (len(rows.Rows) != readings.MaxFound || !rows.More || rows.Rows[readings.MaxFound-1].Values["V"].Value == nil) {
-				err = fmt.Errorf("%d rows, and more: %v", len(rows.Rows), rows.More)
+			var got Rows
+			err := c.Ask(t.Context(), http.MethodGet, "/v1/readings", nil, &got)
+			if err == nil && (len(got.Rows) != rows || !got.More || got.Rows[rows-1].Values["V"].Value == nil) {
+				err = fmt.Errorf("%d rows, and more: %v", len(got.Rows), got.More)
 			}
 			answers <- err
 		}()

@@ -29,10 +29,10 @@ func (r *rig) times() (all []time.Time) {
 func TestStore_FullDisk(t *testing.T) {
 	disk := crashfs.New(1)
 	r := newRig(t, Config{FS: disk.Mount()})
-	slots := r.fill(40)
+	slots := r.fill(25)
 	began := r.Status().Bytes
 	disk.Limit(0)
-	for range 3 {
+	for range 2 {
 		slots = append(slots, r.fill(25)...)
 		s, kept := r.Status(), r.times()
 		if s.Held > maxHeld+segmentBytes || s.Bytes < began-2*segmentBytes || s.Dropped != int64(len(slots)*perFill-s.Points) {
@@ -56,14 +56,22 @@ func TestStore_FullDisk(t *testing.T) {
 	}
 }
 
-// Where dropping makes no room, because others take it, little is dropped in vain.
+// Where dropping makes no room, because others take it, little is dropped in vain,
+// be it what the cloud has or what it lacks.
 func TestStore_FullForever(t *testing.T) {
+	t.Run("the cloud has it", func(t *testing.T) { fullForever(t, 1<<20) })
+	t.Run("the cloud lacks it", func(t *testing.T) { fullForever(t, 0) })
+}
+
+func fullForever(t *testing.T, told int) {
 	disk := crashfs.New(1)
 	r := newRig(t, Config{FS: disk.Mount()})
-	r.fill(100)
+	r.fill(30)
+	r.clock = r.clock.Add(time.Minute)
+	r.tell(told)
 	began := len(r.segments)
 	disk.Refuse(unix.ENOSPC)
-	r.fill(50) // more than is held, again and again
+	r.fill(35) // more than is held, again and again
 	left := slices.IndexFunc(r.segments, func(seg *segment) bool { return seg.synced == 0 })
 	if s := r.Status(); left < began-2 || s.Dropped == 0 || s.Held > maxHeld+segmentBytes {
 		t.Errorf("of %d segments %d are left: %+v", began, left, s)

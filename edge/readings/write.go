@@ -17,7 +17,7 @@ import (
 // Others may take the room on a full disk, too.
 const (
 	maxInVain = 2 * segmentBytes // dropped without anything being written for it
-	vainPause = time.Hour        // until something is dropped again that the cloud doesn't have
+	vainPause = time.Hour        // until something is dropped again
 )
 
 // write brings all that is in memory alone to the disk; mu is held. On a full disk
@@ -27,20 +27,24 @@ func (s *Store) write() error {
 	s.mark()
 	err := s.writeAll()
 	inVain := 0
+	if since := s.now().Sub(s.inVain); since >= 0 && since < vainPause {
+		inVain = maxInVain
+	}
 	for full(err) && inVain < maxInVain {
 		held, size := s.held(), s.size()
-		since := s.now().Sub(s.inVain)
-		spare := held > maxHeld && (since < 0 || since >= vainPause)
-		if !s.drop((*segment).told) && !(spare && s.drop((*segment).onDisk)) {
+		if !s.drop((*segment).told) && (held <= maxHeld || !s.drop((*segment).onDisk)) {
 			break
 		}
 		inVain += size - s.size()
 		if err = s.writeAll(); s.held() < held {
 			inVain = 0
 		}
+		if inVain >= maxInVain {
+			s.inVain = s.now()
+		}
 	}
-	if inVain >= maxInVain {
-		s.inVain = s.now()
+	if err == nil {
+		s.inVain = time.Time{}
 	}
 	s.note(err)
 	return err

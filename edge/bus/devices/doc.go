@@ -24,5 +24,6 @@
 // # Limits
 //
 // MaxShadows shadows are held, each as large as shadow.DefaultLimits has it; an
-// update that would make one more is rejected with 429.
+// update that would make one more is rejected with 429, and what else the cloud has
+// isn't asked for.
 package devices
