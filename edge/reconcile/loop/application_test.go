@@ -175,8 +175,14 @@ func TestLoop_DeletedIsForgottenOnceGone(t *testing.T) {
 		if w.cloud.forgotten("app:web") {
 			t.Error("forgotten before it was gone")
 		}
+		if phase := w.cloud.get("").At("node", "applications", "web").Text(); phase != "stopping" {
+			t.Errorf("the node says %q of it before it was gone", phase)
+		}
 		w.runner.refuses("web", nil)
 		time.Sleep(5 * time.Second)
+		if left := w.cloud.get("").At("node", "applications", "web"); left != nil {
+			t.Errorf("the node still says %s of it", left.AppendJSON(nil))
+		}
 		if !w.cloud.forgotten("app:web") || w.disk.remembered(t, "app:web") != nil {
 			t.Error("something of it is kept")
 		}

@@ -263,7 +263,10 @@ func (l *Loop) pass(ctx context.Context) {
 	l.forgetComponents(apps)
 	l.applyPolicies(desired, complete)
 	l.save()
-	l.report(desired, apps, plan.Views)
+	for _, name := range plan.Gone {
+		delete(gone, name)
+	}
+	l.report(desired, apps, plan.Views, gone)
 	for _, name := range plan.Gone {
 		l.gone(schema.AppPrefix + name)
 	}

@@ -11,8 +11,9 @@ import (
 	"gnomon/shadow"
 )
 
-// report says how everything is, to the cloud and to Status.
-func (l *Loop) report(desired []state.Desired, apps []reconcile.App, views map[string]reconcile.View) {
+// report says how everything is, to the cloud and to Status. Of leaving, deleted
+// applications, something is left.
+func (l *Loop) report(desired []state.Desired, apps []reconcile.App, views map[string]reconcile.View, leaving map[string]bool) {
 	status := Status{Applications: make([]Application, 0, len(apps)), Store: storeOf(l.cfg.Disk())}
 	for i := range apps {
 		a := &apps[i]
@@ -25,7 +26,14 @@ func (l *Loop) report(desired []state.Desired, apps []reconcile.App, views map[s
 	l.mu.Lock()
 	l.status = status
 	l.mu.Unlock()
-	l.cfg.Shadows.Report("", l.nodeReport(desired, status))
+	applications := make([]shadow.Member, 0, len(apps)+len(leaving))
+	for _, a := range status.Applications {
+		applications = append(applications, shadow.Member{Key: a.Name, Value: shadow.Text(a.Phase)})
+	}
+	for name := range leaving { // whoever deleted it can wait for it
+		applications = append(applications, shadow.Member{Key: name, Value: shadow.Text(string(reconcile.Stopping))})
+	}
+	l.cfg.Shadows.Report("", l.nodeReport(desired, status, shadow.NewObject(applications...)))
 }
 
 // mirror lays status over what was applied. Members of the status win, as they
@@ -121,12 +129,9 @@ func instant(t time.Time) *shadow.Value {
 
 // nodeReport mirrors what is desired of the node, which takes effect where it
 // is read, and says what the node is and has.
-func (l *Loop) nodeReport(desired []state.Desired, s Status) *shadow.Value {
+func (l *Loop) nodeReport(desired []state.Desired, s Status, applications *shadow.Value) *shadow.Value {
 	n := l.cfg.Node
-	applications, policies := []shadow.Member{}, []shadow.Member{}
-	for _, a := range s.Applications {
-		applications = append(applications, shadow.Member{Key: a.Name, Value: shadow.Text(a.Phase)})
-	}
+	policies := []shadow.Member{}
 	for _, p := range s.Policies {
 		policies = append(policies, shadow.Member{Key: p.Name, Value: shadow.Text(p.Phase)})
 	}
@@ -135,7 +140,7 @@ func (l *Loop) nodeReport(desired []state.Desired, s Status) *shadow.Value {
 		{Key: "os", Value: shadow.Text(n.OS)},
 		{Key: "bootEpoch", Value: shadow.Uint(n.BootEpoch)},
 		{Key: "startedAt", Value: instant(n.StartedAt)},
-		{Key: "applications", Value: shadow.NewObject(applications...)},
+		{Key: "applications", Value: applications},
 		{Key: "policies", Value: shadow.NewObject(policies...)},
 		{Key: "store", Value: storeValue(s.Store)},
 	}
