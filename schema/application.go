@@ -252,7 +252,8 @@ type TCPProbe struct {
 
 // ExecProbe is healthy when a program that is run beside the application, in its
 // container or as its user, ends with status 0. It counts within the
-// application's limits, and is ended at the timeout with what it has started.
+// application's limits. It is ended at the timeout; what it has started ends with
+// it, whenever that is, unless that has left its session.
 type ExecProbe struct {
 	Command []string `json:"command"` // 1 to MaxProbeArgs arguments, the program first
 }

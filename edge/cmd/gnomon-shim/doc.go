@@ -20,5 +20,7 @@
 //	gnomon-shim reload DIR changed files into what runs; another process than those two
 //	gnomon-shim release DIR takes back the network of an instance whose shim was killed
 //	gnomon-shim sweep BRIDGE takes back the network that the dead have left on a bridge
+//	gnomon-shim exec DIR tty|pipe|apart PROGRAM ARG...
+//	                       beside what runs, for gnomon-edge exec and for probes; apart: a pipe on fd 3
 //	gnomon-shim version    the protocol it speaks
 package main

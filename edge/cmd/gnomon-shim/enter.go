@@ -21,14 +21,29 @@ import (
 const (
 	howTTY   = "tty"   // with a pseudo terminal of its own, which this process connects to the one that it has itself
 	howPipe  = "pipe"  // with this process' input and output; Ctrl-C is for the program
-	howApart = "apart" // in a session of its own, which ends with SIGTERM to this process
+	howApart = "apart" // in a session of its own, on a leash; see there
 )
+
+// running is a program that was started beside a workload.
+type running struct {
+	pid  int
+	wait func() (*os.ProcessState, error) // the error may be no more than that it failed
+	tidy func()                           // once it has ended
+}
 
 // enter runs a program beside the workload of an instance and returns its exit
 // status.
 func enter(dir instance.Dir, args []string, how string) (int, error) {
 	if how != howTTY && how != howPipe && how != howApart {
 		return 0, fmt.Errorf("how %q: must be tty, pipe or apart", how)
+	}
+	var l *leash
+	if how == howApart { // before anything can be started
+		var err error
+		if l, err = newLeash(); err != nil {
+			return 0, err
+		}
+		defer l.release()
 	}
 	req, err := dir.ReadRequest()
 	if err != nil {
@@ -42,54 +57,64 @@ func enter(dir instance.Dir, args []string, how string) (int, error) {
 		return 0, errors.New("the instance does not run any more")
 	}
 	j := launch.Job{Dir: dir, Request: req, Output: os.Stdout}
+	var p running
 	if req.Spec.Mode == schema.ModeHost {
-		return enterHost(j, args, how)
-	}
-	return enterContainer(j, rec.PID, args, how)
-}
-
-func enterHost(j launch.Job, args []string, how string) (int, error) {
-	var slave launch.Terminal
-	if how == howTTY {
-		master, s, err := openTerminal()
-		if err != nil {
-			return 0, err
-		}
-		slave = s
-		stop, err := connect(master)
-		if err != nil {
-			return 0, err
-		}
-		defer stop()
-	}
-	child, err := launch.Enter(j, launch.Entry{Args: args, TTY: slave, Apart: how == howApart})
-	if slave != nil {
-		slave.Close()
+		p, err = enterHost(j, args, how)
+	} else {
+		p, err = enterContainer(j, rec.PID, args, how)
 	}
 	if err != nil {
 		return 0, err
 	}
+	defer p.tidy()
 	defer ignoreInterrupts()()
-	if how == howApart {
-		defer endWithUs(child.Pid)()
+	var st *os.ProcessState
+	if l != nil {
+		st, err = l.wait(p, req.Cgroup)
+	} else {
+		st, err = p.wait()
 	}
-	st, err := child.Wait()
-	if err != nil {
+	if st == nil {
 		return 0, err
 	}
 	return exitCode(st), nil
 }
 
-func enterContainer(j launch.Job, pid int, args []string, how string) (int, error) {
+func enterHost(j launch.Job, args []string, how string) (running, error) {
+	tidy := func() {}
+	var slave launch.Terminal
+	if how == howTTY {
+		master, s, err := openTerminal()
+		if err != nil {
+			return running{}, err
+		}
+		slave = s
+		defer slave.Close()
+		if tidy, err = connect(master); err != nil {
+			return running{}, err
+		}
+	}
+	child, err := launch.Enter(j, launch.Entry{Args: args, TTY: slave, Apart: how == howApart})
+	if err != nil {
+		if slave != nil { // else it would never be the last one's
+			slave.Close()
+		}
+		tidy()
+		return running{}, err
+	}
+	return running{pid: child.Pid, wait: child.Wait, tidy: tidy}, nil
+}
+
+func enterContainer(j launch.Job, pid int, args []string, how string) (running, error) {
+	tidy := func() {}
 	var console *os.File
-	stopped := make(chan func(), 1)
 	if how == howTTY {
 		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
-			return 0, err
+			return running{}, err
 		}
 		console = os.NewFile(uintptr(fds[1]), "console")
-		defer console.Close()
+		stopped := make(chan func(), 1)
 		go func() {
 			stop := func() {}
 			if master, err := receive(fds[0]); err == nil {
@@ -99,29 +124,22 @@ func enterContainer(j launch.Job, pid int, args []string, how string) (int, erro
 			}
 			stopped <- stop
 		}()
+		tidy = func() {
+			console.Close() // so that it is known that no terminal comes, if none has
+			(<-stopped)()
+		}
 	}
 	p, err := container.Enter(j, pid, args, console)
 	if err != nil {
-		if console != nil { // its terminal may have come all the same
-			console.Close()
-			(<-stopped)()
-		}
-		return 0, err
+		tidy()
+		return running{}, err
 	}
-	defer ignoreInterrupts()()
-	switch how {
-	case howTTY:
-		defer (<-stopped)()
-	case howApart:
-		if child, err := p.Pid(); err == nil {
-			defer endWithUs(child)()
-		}
+	child, err := p.Pid()
+	if err != nil {
+		tidy()
+		return running{}, err
 	}
-	st, err := p.Wait()
-	if st == nil {
-		return 0, err
-	}
-	return exitCode(st), nil
+	return running{pid: child, wait: p.Wait, tidy: tidy}, nil
 }
 
 func exitCode(st *os.ProcessState) int {
@@ -138,19 +156,6 @@ func exitCode(st *os.ProcessState) int {
 func ignoreInterrupts() (restore func()) {
 	c := make(chan os.Signal, 4)
 	signal.Notify(c, unix.SIGINT, unix.SIGQUIT)
-	return func() { signal.Stop(c) }
-}
-
-// endWithUs kills a program, which leads a session, and what it has started in its
-// process group when this process is asked to end.
-func endWithUs(pid int) (stop func()) {
-	c := make(chan os.Signal, 1)
-	signal.Notify(c, unix.SIGTERM)
-	go func() {
-		for range c {
-			_ = unix.Kill(-pid, unix.SIGKILL) // it may be gone
-		}
-	}()
 	return func() { signal.Stop(c) }
 }
 

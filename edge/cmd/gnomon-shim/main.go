@@ -19,6 +19,8 @@ const (
 	fdLock  = 3
 	fdReady = 4
 	fdLog   = 5
+
+	fdLife = 3 // of exec
 )
 
 // The main thread never ends, and /proc/self is what it sees: goroutines that
@@ -50,7 +52,6 @@ func main() {
 	case len(os.Args) == 3 && os.Args[1] == "sweep":
 		err = sweep(os.Args[2])
 	case len(os.Args) > 4 && os.Args[1] == "exec":
-		// of gnomon-edge exec and of probes: DIR tty|pipe|apart PROGRAM ARG...
 		code, err := enter(instance.Dir(os.Args[2]), os.Args[4:], os.Args[3])
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "gnomon-shim:", err)

@@ -2,11 +2,13 @@ package executor_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -161,5 +163,148 @@ func TestExec_OnATerminal(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// alone waits until a process that sleeps is all there is of the application.
+func (n *node) alone(st workload.Status) {
+	n.t.Helper()
+	g := n.group(st.Name)
+	eventually(n.t, "nothing is left beside the application", func() bool {
+		pids, err := g.Pids()
+		return err == nil && len(pids) == 1 && pids[0] == st.PID
+	})
+}
+
+// sleeper is an application of one process.
+const sleeper = "exec sleep 1000"
+
+// A program that has ended is over, with its status and without delay, whatever it
+// has left behind, which goes with it.
+func TestExec_LeavesNothingBehind(t *testing.T) {
+	inEachMode(t, func(t *testing.T, n *node, spec func(string) workload.Spec) {
+		st := n.start(spec(sleeper))
+		for what, script := range map[string]string{
+			"which has its output":          `sleep 1000 & echo said`,
+			"which ignores signals":         `(trap '' HUP TERM; sleep 1000; sleep 1000) & echo said`,
+			"in a process group of its own": `peer group > $GNOMON_DATA/group & until grep -q own $GNOMON_DATA/group; do sleep 0.01; done; rm $GNOMON_DATA/group; echo said`,
+			"many":                          `for i in 1 2 3 4 5 6 7 8 9; do sleep 1000 & done; echo said`,
+		} {
+			for code := range 2 {
+				began := time.Now()
+				said, status, err := n.Exec(t.Context(), "app", st.Instance, []string{"sh", "-c", script + "; exit " + strconv.Itoa(code)})
+				if err != nil || status != code || said != "said\n" {
+					t.Errorf("%s: said %q, status %d, %v after %v", what, said, status, err, time.Since(began))
+				}
+				n.alone(st)
+			}
+		}
+	})
+}
+
+// What a program leaves on the node goes with it even out of another session.
+func TestExec_OnTheNodeLeavesNothingAnywhere(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	st := n.start(n.spec(schema.ModeHost, "app", sleeper))
+	script := `setsid sh -c 'setsid sleep 1000 & echo up; sleep 1000' & sleep 0.1; echo said`
+	if said, status, err := n.Exec(t.Context(), "app", st.Instance, []string{"sh", "-c", script}); err != nil || status != 0 || !strings.Contains(said, "said\n") {
+		t.Errorf("said %q, status %d, %v", said, status, err)
+	}
+	n.alone(st)
+}
+
+// Whenever its time is over, also while it is being started, nothing of a program
+// is left.
+func TestExec_EndsAtAnyTime(t *testing.T) {
+	inEachMode(t, func(t *testing.T, n *node, spec func(string) workload.Spec) {
+		st := n.start(spec(sleeper))
+		began := time.Now()
+		if _, _, err := n.Exec(t.Context(), "app", st.Instance, []string{"true"}); err != nil {
+			t.Fatal(err)
+		}
+		usual := min(time.Since(began), 300*time.Millisecond)
+		const times = 24
+		for i := range times {
+			ctx, cancel := context.WithTimeout(t.Context(), usual*time.Duration(i)/(times*3/4))
+			if _, _, err := n.Exec(ctx, "app", st.Instance, []string{"sh", "-c", "sleep 1000 & sleep 1000"}); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("time %d: %v", i, err)
+			}
+			cancel()
+		}
+		n.alone(st)
+	})
+}
+
+// A program is over with the agent that has had it run, however that ends.
+func TestExec_EndsWithTheAgent(t *testing.T) {
+	inEachMode(t, func(t *testing.T, n *node, spec func(string) workload.Spec) {
+		st := n.start(spec(sleeper))
+		agent := n.another(order{Spec: workload.Spec{Name: "app"}, Instance: st.Instance, Command: []string{"sh", "-c", "sleep 1000 & sleep 1000; true"}}, "")
+		if err := agent.Start(); err != nil {
+			t.Fatal(err)
+		}
+		g := n.group("app")
+		eventually(t, "the program runs", func() bool {
+			pids, err := g.Pids()
+			return err == nil && len(pids) >= 4 && !slices.ContainsFunc(pids, isPreparing)
+		})
+		if err := agent.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = agent.Wait()
+		n.alone(st)
+	})
+}
+
+// isPreparing tells whether a process is on its way to its program.
+func isPreparing(pid int) bool {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/comm")
+	return err != nil || !slices.Contains([]string{"sh", "sleep", "busybox"}, strings.TrimSpace(string(b)))
+}
+
+// So it is when the shim is asked to end, as when the node goes down.
+func TestExec_EndsWhenAsked(t *testing.T) {
+	for _, mode := range []schema.Mode{schema.ModeContainer, schema.ModeHost} {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			n := newNode(t)
+			st := n.start(n.spec(mode, "app", sleeper))
+			life, held, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer held.Close()
+			defer life.Close()
+			shim := exec.Command(shimPath, "exec", filepath.Join(n.data, "run/app", st.Instance), "apart", "sh", "-c", "echo up; sleep 1000; true")
+			shim.ExtraFiles = []*os.File{life}
+			out, err := shim.StdoutPipe()
+			if err == nil {
+				err = shim.Start()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(out, make([]byte, len("up\n"))); err != nil {
+				t.Error(err)
+			}
+			if err := shim.Process.Signal(unix.SIGTERM); err != nil {
+				t.Error(err)
+			}
+			if err := shim.Wait(); err == nil || shim.ProcessState.ExitCode() != 128+int(unix.SIGKILL) {
+				t.Errorf("the shim: %v", err)
+			}
+			n.alone(st)
+		})
+	}
+}
+
+// Only who holds the pipe may have a program run apart.
+func TestExec_ApartTakesAPipe(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	st := n.start(n.spec(schema.ModeHost, "app", sleeper))
+	if said, status := n.entered("apart", st, nil, "true"); status != 126 || !strings.Contains(said, "file descriptor 3") && !strings.Contains(said, "life") {
+		t.Errorf("said %q, status %d", said, status)
 	}
 }

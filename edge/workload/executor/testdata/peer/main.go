@@ -2,6 +2,7 @@
 //
 //	peer serve PORT    answers over TCP and UDP with the name of its host
 //	peer calls         tells what becomes of system calls
+//	peer group         leaves its process group, and stays
 package main
 
 import (
@@ -22,7 +23,15 @@ func main() {
 	if len(os.Args) == 2 && os.Args[1] == "calls" {
 		calls()
 	}
-	fmt.Fprintln(os.Stderr, "usage: peer serve PORT | calls")
+	if len(os.Args) == 2 && os.Args[1] == "group" {
+		if err := unix.Setpgid(0, 0); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println("in a group of its own")
+		time.Sleep(time.Hour)
+	}
+	fmt.Fprintln(os.Stderr, "usage: peer serve PORT | calls | group")
 	os.Exit(2)
 }
 

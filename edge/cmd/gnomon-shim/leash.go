@@ -1,0 +1,147 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"gnomon/edge/workload/cgroup"
+)
+
+// leash is what a program that is run apart is on. The program, and what it has
+// started, end when this process is asked to by SIGTERM, and when whoever has the
+// other end of the pipe on fdLife closes it or dies. What the program has started
+// ends when the program does, too.
+//
+// That is its children, in its session or of this process: who leaves both, in a
+// container by a session of its own, is the application's from then on.
+type leash struct {
+	released chan struct{}
+}
+
+// again is how long after killing it is looked whether more has come.
+const again = 2 * time.Millisecond
+
+// newLeash begins to listen, so that nothing that comes from now on is missed.
+func newLeash() (*leash, error) {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, unix.SIGTERM)
+	life, err := inherit(fdLife, "life")
+	if err != nil {
+		return nil, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fdLife, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
+		return nil, fmt.Errorf("file descriptor %d is not the pipe of who wants the program", fdLife)
+	}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return nil, fmt.Errorf("become subreaper: %w", err)
+	}
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		_, _ = life.Read(make([]byte, 1)) // nothing is ever written
+	}()
+	l := &leash{released: make(chan struct{})}
+	go func() {
+		select {
+		case <-asked:
+		case <-gone:
+		case <-l.released:
+			return
+		}
+		l.end()
+	}()
+	return l, nil
+}
+
+// end kills whatever this process starts, or is starting, until it is released.
+func (l *leash) end() {
+	for {
+		for _, pid := range children() {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+		select {
+		case <-l.released:
+			return
+		case <-time.After(again):
+		}
+	}
+}
+
+// release is called when nothing will be started any more.
+func (l *leash) release() { close(l.released) }
+
+// wait waits for the end of a program, which leads a session, and ends what is
+// left of it. The program is collected only then: until that its number, which is
+// the session's, can't be another's.
+func (l *leash) wait(p running, group string) (*os.ProcessState, error) {
+	for {
+		err := unix.Waitid(unix.P_PID, p.pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	endSession(p.pid, group)
+	st, err := p.wait()
+	endOrphans()
+	return st, err
+}
+
+// endSession kills what is left of a session. Who has left its process group is
+// found in the cgroup.
+func endSession(leader int, group string) {
+	_ = unix.Kill(-leader, unix.SIGKILL)
+	g, err := cgroup.At(group)
+	if err != nil {
+		return
+	}
+	for pause := again / 2; pause < time.Second; pause *= 2 {
+		pids, _ := g.Pids()
+		left := 0
+		for _, pid := range pids {
+			if sid, err := unix.Getsid(pid); err == nil && sid == leader && pid != leader {
+				_ = unix.Kill(pid, unix.SIGKILL)
+				left++
+			}
+		}
+		if left == 0 {
+			return
+		}
+		time.Sleep(pause) // who is killed takes a moment, and may have forked
+	}
+}
+
+// endOrphans kills and collects what the program has left to this process.
+func endOrphans() {
+	for all := children(); len(all) > 0; all = children() {
+		for _, pid := range all {
+			_ = unix.Kill(pid, unix.SIGKILL)
+			_, _ = unix.Wait4(pid, nil, 0, nil) // interrupted, it is looked at again
+		}
+	}
+}
+
+// children lists those of this process. A kernel that can't tell has none.
+func children() (pids []int) {
+	lists, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, list := range lists {
+		b, err := os.ReadFile(list)
+		if err != nil {
+			continue
+		}
+		for f := range strings.FieldsSeq(string(b)) {
+			if pid, err := strconv.Atoi(f); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
