@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -38,12 +39,14 @@ func enter(dir instance.Dir, args []string, how string) (int, error) {
 		return 0, fmt.Errorf("how %q: must be tty, pipe or apart", how)
 	}
 	var l *leash
+	ctx := context.Background()
 	if how == howApart { // before anything can be started
 		var err error
 		if l, err = newLeash(); err != nil {
 			return 0, err
 		}
 		defer l.release()
+		ctx = l.ctx
 	}
 	req, err := dir.ReadRequest()
 	if err != nil {
@@ -54,14 +57,14 @@ func enter(dir instance.Dir, args []string, how string) (int, error) {
 		return 0, err
 	}
 	if !dir.Held() || !rec.Alive() {
-		return 0, errors.New("the instance does not run any more")
+		return 0, launch.ErrOver
 	}
 	j := launch.Job{Dir: dir, Request: req, Output: os.Stdout}
 	var p running
 	if req.Spec.Mode == schema.ModeHost {
-		p, err = enterHost(j, args, how)
+		p, err = enterHost(ctx, j, launch.Entry{Args: args, Apart: how == howApart}, how == howTTY)
 	} else {
-		p, err = enterContainer(j, rec.PID, args, how)
+		p, err = enterContainer(ctx, j, container.Entry{Args: args, PID: rec.PID}, how == howTTY)
 	}
 	if err != nil {
 		return 0, err
@@ -80,24 +83,23 @@ func enter(dir instance.Dir, args []string, how string) (int, error) {
 	return exitCode(st), nil
 }
 
-func enterHost(j launch.Job, args []string, how string) (running, error) {
+func enterHost(ctx context.Context, j launch.Job, e launch.Entry, tty bool) (running, error) {
 	tidy := func() {}
-	var slave launch.Terminal
-	if how == howTTY {
-		master, s, err := openTerminal()
+	if tty {
+		master, slave, err := openTerminal()
 		if err != nil {
 			return running{}, err
 		}
-		slave = s
+		e.TTY = slave
 		defer slave.Close()
 		if tidy, err = connect(master); err != nil {
 			return running{}, err
 		}
 	}
-	child, err := launch.Enter(j, launch.Entry{Args: args, TTY: slave, Apart: how == howApart})
+	child, err := launch.Enter(ctx, j, e)
 	if err != nil {
-		if slave != nil { // else it would never be the last one's
-			slave.Close()
+		if tty { // what is shown ends with the last who has it open
+			e.TTY.Close()
 		}
 		tidy()
 		return running{}, err
@@ -105,15 +107,14 @@ func enterHost(j launch.Job, args []string, how string) (running, error) {
 	return running{pid: child.Pid, wait: child.Wait, tidy: tidy}, nil
 }
 
-func enterContainer(j launch.Job, pid int, args []string, how string) (running, error) {
+func enterContainer(ctx context.Context, j launch.Job, e container.Entry, tty bool) (running, error) {
 	tidy := func() {}
-	var console *os.File
-	if how == howTTY {
+	if tty {
 		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return running{}, err
 		}
-		console = os.NewFile(uintptr(fds[1]), "console")
+		e.Console = os.NewFile(uintptr(fds[1]), "console")
 		stopped := make(chan func(), 1)
 		go func() {
 			stop := func() {}
@@ -125,11 +126,11 @@ func enterContainer(j launch.Job, pid int, args []string, how string) (running, 
 			stopped <- stop
 		}()
 		tidy = func() {
-			console.Close() // so that it is known that no terminal comes, if none has
+			e.Console.Close() // so that it is known that no terminal comes, if none has
 			(<-stopped)()
 		}
 	}
-	p, err := container.Enter(j, pid, args, console)
+	p, err := container.Enter(ctx, j, e)
 	if err != nil {
 		tidy()
 		return running{}, err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -23,6 +24,7 @@ import (
 // That is its children, in its session or of this process: who leaves both, in a
 // container by a session of its own, is the application's from then on.
 type leash struct {
+	ctx      context.Context // over once the program shall end //nolint:containedctx // it is what a leash is
 	released chan struct{}
 }
 
@@ -49,14 +51,17 @@ func newLeash() (*leash, error) {
 		defer close(gone)
 		_, _ = life.Read(make([]byte, 1)) // nothing is ever written
 	}()
-	l := &leash{released: make(chan struct{})}
+	ctx, over := context.WithCancel(context.Background())
+	l := &leash{ctx: ctx, released: make(chan struct{})}
 	go func() {
+		defer over()
 		select {
 		case <-asked:
 		case <-gone:
 		case <-l.released:
 			return
 		}
+		over()
 		l.end()
 	}()
 	return l, nil

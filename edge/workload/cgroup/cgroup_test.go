@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -119,6 +120,56 @@ func TestChild_LimitsWithinItsParent(t *testing.T) {
 	}
 	if err := c.Remove(); err != nil || c.Exists() || !g.Exists() {
 		t.Errorf("remove child: %v", err)
+	}
+}
+
+// A limit is raised and lowered, of memory with that of memory and swap together.
+func TestSet_RaisesAndLowers(t *testing.T) {
+	g := testGroup(t)
+	if err := g.Create(Limits{Pids: 4, Memory: 8 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range []Limits{{Pids: 20, Memory: 24 << 20}, {Pids: 4, Memory: 8 << 20}, {Pids: 5, Memory: 9 << 20}} {
+		if err := g.Set(l); err != nil {
+			t.Fatalf("%+v: %v", l, err)
+		}
+		d, _ := g.controller("memory")
+		for _, file := range []string{"memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.max"} {
+			if exists(d.path, file) {
+				if got := readInt(d.path, file); got != l.Memory {
+					t.Errorf("%+v: %s is %d", l, file, got)
+				}
+			}
+		}
+		if d, _ := g.controller("pids"); readInt(d.path, "pids.max") != l.Pids {
+			t.Errorf("%+v: pids.max is %d", l, readInt(d.path, "pids.max"))
+		}
+	}
+}
+
+// Who holds a group does nothing to a later one of its name.
+func TestHold_IsOfOneGroupAlone(t *testing.T) {
+	g := testGroup(t)
+	if _, _, err := g.Hold(); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("held what isn't there: %v", err)
+	}
+	if err := g.Create(Limits{Pids: 4}); err != nil {
+		t.Fatal(err)
+	}
+	held, release, err := g.Hold()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	d, _ := g.controller("pids")
+	if err := held.Set(Limits{Pids: 9}); err != nil || readInt(d.path, "pids.max") != 9 {
+		t.Errorf("%d, %v", readInt(d.path, "pids.max"), err)
+	}
+	if err := errors.Join(g.Remove(), g.Create(Limits{Pids: 5})); err != nil {
+		t.Fatal(err)
+	}
+	if err := held.Set(Limits{Pids: 7}); err == nil || readInt(d.path, "pids.max") != 5 {
+		t.Errorf("the later one is bounded to %d, %v", readInt(d.path, "pids.max"), err)
 	}
 }
 

@@ -7,7 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // ErrNoHierarchy: no cgroup file system is mounted.
@@ -110,6 +113,34 @@ func At(path string) (Group, error) {
 
 // Path returns the path the group was made with.
 func (g Group) Path() string { return g.path }
+
+// Hold returns the very group that exists now, until release is called: one that is
+// made later at the same path is another. Only this process can use what it returns.
+func (g Group) Hold() (held Group, release func(), err error) {
+	held = Group{path: g.path}
+	var open []*os.File
+	release = func() {
+		for _, f := range open {
+			_ = f.Close()
+		}
+	}
+	for _, d := range g.dirs {
+		f, err := os.OpenFile(d.path, unix.O_PATH|unix.O_DIRECTORY, 0)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			release()
+			return Group{}, nil, err
+		}
+		open = append(open, f)
+		held.dirs = append(held.dirs, dir{d.Hierarchy, "/proc/self/fd/" + strconv.Itoa(int(f.Fd()))})
+	}
+	if len(open) == 0 {
+		return Group{}, nil, &os.PathError{Op: "hold", Path: g.path, Err: os.ErrNotExist}
+	}
+	return held, release, nil
+}
 
 // Exists tells whether the group exists in any hierarchy.
 func (g Group) Exists() bool {

@@ -15,12 +15,18 @@ func (l Limits) setCPU(dir string) error {
 }
 
 func (l Limits) setMemory(dir string) error {
+	// Swap is no way around it, where the kernel accounts swap at all. Both together
+	// may not be below the one, so that comes first to raise it and last to lower it.
+	both := func() {
+		if l.Memory > 0 {
+			_ = write(dir, "memory.memsw.limit_in_bytes", strconv.FormatInt(l.Memory, 10))
+		}
+	}
+	both()
 	if err := set(dir, "memory.limit_in_bytes", limit(l.Memory, "-1")); err != nil {
 		return err
 	}
-	if l.Memory > 0 { // swap is no way around it, where the kernel accounts swap at all
-		_ = write(dir, "memory.memsw.limit_in_bytes", strconv.FormatInt(l.Memory, 10))
-	}
+	both()
 	return nil
 }
 

@@ -187,7 +187,7 @@ func TestExec_LeavesNothingBehind(t *testing.T) {
 		for what, script := range map[string]string{
 			"which has its output":          `sleep 1000 & echo said`,
 			"which ignores signals":         `(trap '' HUP TERM; sleep 1000; sleep 1000) & echo said`,
-			"in a process group of its own": `peer group > $GNOMON_DATA/group & until grep -q own $GNOMON_DATA/group; do sleep 0.01; done; rm $GNOMON_DATA/group; echo said`,
+			"in a process group of its own": `peer group > $GNOMON_DATA/group & until grep -qs own $GNOMON_DATA/group; do sleep 0.01; done; rm $GNOMON_DATA/group; echo said`,
 			"many":                          `for i in 1 2 3 4 5 6 7 8 9; do sleep 1000 & done; echo said`,
 		} {
 			for code := range 2 {

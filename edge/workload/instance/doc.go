@@ -14,6 +14,8 @@
 //	network/     its hosts and resolv.conf; there as long as it may have addresses or ports
 //	files/       content of Spec.Files, modes container and attach
 //
+// The directory itself is locked by whoever is on the way into what runs.
+//
 // Files are replaced whole and durably, so a reader never sees half of one and
 // an exit code survives a power cut. What belongs to a start is made durable while
 // the start goes on. The package starts nothing and waits for

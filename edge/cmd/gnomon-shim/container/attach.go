@@ -1,6 +1,7 @@
 package container
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -49,11 +50,11 @@ func Attach(j launch.Job) (s launch.Started, err error) {
 	if err != nil {
 		return s, err
 	}
-	target, err := instance.Dir(r.TargetDir).ReadRequest()
+	target, err := containerOf(j)
 	if err != nil {
 		return s, err
 	}
-	if target.Spec.ReadOnly {
+	if target.Request.Spec.ReadOnly {
 		err := as(j.Start(), func() error { return makePoints(instance.Dir(r.TargetDir), grafts) })
 		if err != nil {
 			return s, err
@@ -69,10 +70,15 @@ func Attach(j launch.Job) (s launch.Started, err error) {
 	if err := g.Create(j.SetupLimits()); err != nil {
 		return s, err
 	}
+	leave, err := widen(context.Background(), target, target) // its own are as wide as it takes
+	if err != nil {
+		return s, err
+	}
+	defer leave()
 	p := process(j, u, w)
 	// One name below the container's cgroup, in every hierarchy.
 	p.SubCgroupPaths = map[string]string{"": filepath.Base(r.Cgroup)}
-	st, err := staged(p, j, target.Spec)
+	st, err := staged(p, j, target.Request.Spec)
 	if err != nil {
 		return s, err
 	}

@@ -1,11 +1,10 @@
 package launch
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"syscall"
-
-	"gnomon/edge/workload/cgroup"
 )
 
 // Terminal is the side of a pseudo terminal that a process gets; nil: none.
@@ -20,7 +19,7 @@ type Entry struct {
 
 // Enter starts a program beside a process of the host: as its user, in its
 // cgroup, with its environment and directory.
-func Enter(j Job, e Entry) (*os.Process, error) {
+func Enter(ctx context.Context, j Job, e Entry) (*os.Process, error) {
 	u, err := j.HostUser()
 	if err != nil {
 		return nil, err
@@ -31,17 +30,18 @@ func Enter(j Job, e Entry) (*os.Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := cgroup.At(j.Request.Cgroup)
+	in, err := j.Pass(ctx)
 	if err != nil {
 		return nil, err
 	}
+	defer func() { _ = in.Close() }()
 	stdio := []*os.File{os.Stdin, os.Stdout, os.Stderr}
 	if e.TTY != nil {
 		stdio = []*os.File{e.TTY, e.TTY, e.TTY}
 	}
 	var child *os.Process
 	defer asKillable()()
-	err = g.Fork(j.Limits(), func(attr *syscall.SysProcAttr) error {
+	err = in.Group.Fork(j.Limits(), func(attr *syscall.SysProcAttr) error {
 		attr.Credential = credential(u)
 		attr.Setsid = e.Apart || e.TTY != nil
 		if e.TTY != nil {
