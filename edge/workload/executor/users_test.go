@@ -207,6 +207,98 @@ func TestUsers_DataStaysItsOwn(t *testing.T) {
 	}
 }
 
+// The writable layer can be written to whatever users the container has later, and
+// what was removed can be made again; also a layer that an earlier version has made,
+// where overlayfs' own files belonged to the node's root.
+func TestUsers_LayerStaysWritable(t *testing.T) {
+	t.Parallel()
+	for _, earlier := range []bool{false, true} {
+		t.Run(fmt.Sprint("earlier=", earlier), func(t *testing.T) {
+			t.Parallel()
+			n := newNode(t)
+			put(t, filepath.Join(n.rootfs, "etc/removed"), "of the component\n", 0o644)
+			round := 0
+			step := func(what string, users schema.UserNamespace, pool workload.Range) {
+				t.Helper()
+				n.stop()
+				n.subids = pool
+				n.agent()
+				s := n.spec(schema.ModeContainer, "app", `echo "first $(stat -c %u /first)"; [ -e /etc/removed ] && cat /etc/removed
+					echo again > /etc/removed && rm /etc/removed && [ ! -e /etc/removed ] || echo "not made again"
+					rm -r /dir; mkdir /dir && echo x > /dir/x && [ "$(ls /dir)" = x ] || echo "no directory"
+					[ -e /first ] || echo > /first; echo "$ROUND" >> /etc/passwd && echo x > /round-$ROUND && ls / | grep -c round; echo over`)
+				s.UserNamespace, s.Env = users, []string{fmt.Sprint("ROUND=", round)}
+				if err := os.Remove(n.LogPath("app")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+					t.Fatal(err)
+				}
+				n.start(s)
+				n.await("app")
+				log := n.log("app")
+				if strings.Contains(log, "not made again") || strings.Contains(log, "no directory") || strings.Contains(log, "Read-only") || !strings.Contains(log, fmt.Sprintf("\n%d\nover", round+1)) {
+					t.Errorf("%s:\n%s", what, log)
+				}
+				if first := round == 0; strings.Contains(log, "of the component") != first || strings.Contains(log, "first 0\n") == first {
+					t.Errorf("%s:\n%s", what, log)
+				}
+				round++
+			}
+			other := workload.Range{Start: 1_800_000_000, Count: workload.RangeSize}
+			step("with users of its own", schema.UserNamespaceAuto, workload.Range{})
+			n.ownsLayer(rangeOf(t, n, "app").Start, earlier)
+			step("from another pool", schema.UserNamespaceAuto, other)
+			step("with the node's users", schema.UserNamespaceHost, other)
+			step("from the first pool again", schema.UserNamespaceAuto, workload.Range{})
+			if err := n.Remove(t.Context(), "app"); err != nil {
+				t.Fatal(err)
+			}
+			round = 0
+			step("a new one, with the node's users", schema.UserNamespaceHost, workload.Range{})
+			step("then with users of its own", schema.UserNamespaceAuto, other)
+			step("and with the node's", schema.UserNamespaceHost, other)
+		})
+	}
+}
+
+// ownsLayer checks that all of the writable layer belongs to users from start, or
+// makes overlayfs' own files those of the node's root.
+func (n *node) ownsLayer(start uint32, giveToRoot bool) {
+	n.t.Helper()
+	layers, err := filepath.Glob(filepath.Join(n.data, "apps/app/layers/*"))
+	if err != nil || len(layers) != 1 {
+		n.t.Fatal(layers, err)
+	}
+	work, whiteouts := filepath.Join(layers[0], "work"), 0
+	var overlays []string // several may be one file
+	err = filepath.WalkDir(layers[0], func(path string, d fs.DirEntry, err error) error {
+		if err != nil || path == layers[0] {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if uid, gid := idsOf(n.t, path); uid < start || uid >= start+workload.RangeSize || gid < start || gid >= start+workload.RangeSize {
+			n.t.Errorf("%s belongs to %d:%d, not from %d", path, uid, gid, start)
+		}
+		whiteout := info.Mode()&os.ModeCharDevice != 0
+		if whiteout {
+			whiteouts++
+		}
+		if whiteout || strings.HasPrefix(path, work) {
+			overlays = append(overlays, path)
+		}
+		return nil
+	})
+	for _, path := range overlays {
+		if giveToRoot {
+			err = errors.Join(err, os.Lchown(path, 0, 0))
+		}
+	}
+	if err != nil || whiteouts == 0 {
+		n.t.Errorf("%d whiteouts: %v", whiteouts, err)
+	}
+}
+
 // rangeOf reads what an application has been given.
 func rangeOf(t *testing.T, n *node, name string) workload.Range {
 	t.Helper()

@@ -27,8 +27,9 @@ func mapping(j launch.Job) []configs.IDMap {
 }
 
 // shown is the map by which the container sees the owners that a tree has on disk,
-// counted from a base, as its own users; nil if it does so without.
-func shown(j launch.Job, base uint32) (*idmap.Map, error) {
+// counted from a base, as its own users; nil if it does so without. others are
+// further ones with a place in it.
+func shown(j launch.Job, base uint32, others ...idmap.Extent) (*idmap.Map, error) {
 	start := j.Start()
 	if base == start {
 		return nil, nil
@@ -40,7 +41,7 @@ func shown(j launch.Job, base uint32) (*idmap.Map, error) {
 			idmap.Extent{Disk: workload.RangeSize, Shown: workload.RangeSize, Count: base - workload.RangeSize},
 			idmap.Extent{Disk: end, Shown: end, Count: ^uint32(0) - end})
 	}
-	m, err := idmap.New(extents...)
+	m, err := idmap.New(append(extents, others...)...)
 	return m, unmapped(err)
 }
 
@@ -79,18 +80,47 @@ func makeLayer(j launch.Job) (base uint32, err error) {
 	} else if err != nil {
 		return 0, err
 	}
-	if err := os.MkdirAll(r.Work, 0o755); err != nil {
+	if base, err = launch.Base(own); err != nil {
 		return 0, err
 	}
-	return launch.Base(own)
+	return base, makeWork(r.Work, launch.User{}.From(base))
+}
+
+// makeWork makes the directory that overlayfs has for itself, which belongs to the
+// root of the container like all of the layer: it is shown by the same map. What is
+// in it lasts as long as the mount; one that is somebody else's is made anew.
+func makeWork(dir string, root launch.User) error {
+	var st unix.Stat_t
+	err := unix.Lstat(dir, &st)
+	if err == nil && int(st.Uid) == root.UID && int(st.Gid) == root.GID {
+		return nil
+	}
+	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o755)); err != nil {
+		return err
+	}
+	return os.Chown(dir, root.UID, root.GID)
+}
+
+// rootsOwn are the whiteouts that overlayfs has made in a layer as the node's root,
+// as it did for earlier versions of this program. They are shown as somebody whom
+// nobody else is: without an owner they could not be replaced.
+func rootsOwn(j launch.Job, base uint32) []idmap.Extent {
+	switch {
+	case base == 0:
+		return nil
+	case j.Start() == 0: // where the layer's range is shown as the node's users
+		return []idmap.Extent{{Disk: 0, Shown: base, Count: 1}}
+	default:
+		return []idmap.Extent{{Disk: 0, Shown: 0, Count: 1}}
+	}
 }
 
 // asShown calls fn while the component, and the writable layer, whose owners are
 // counted from base, are seen as the container shall see them, by a thread whom
-// both have a place for.
+// both have a place for, and who is what overlayfs makes its own files as.
 func asShown(j launch.Job, base uint32, fn func() error) (err error) {
 	over := func(path string, base uint32) error {
-		m, err := shown(j, base)
+		m, err := shown(j, base, rootsOwn(j, base)...)
 		if err != nil || m == nil {
 			return err
 		}
@@ -104,9 +134,6 @@ func asShown(j launch.Job, base uint32, fn func() error) (err error) {
 	}
 	if err := errors.Join(over(j.Request.Spec.Root, 0), over(filepath.Dir(j.Request.Upper), base)); err != nil {
 		return err
-	}
-	if base == j.Start() {
-		return fn()
 	}
 	return as(j.Start(), fn)
 }
