@@ -210,6 +210,8 @@ func TestNode_RestartIsNoticed(t *testing.T) {
 func TestStart_GivenUpLeavesNothing(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)
+	n.stop() // of two agents on one directory either clears away what the other begins
+	defer n.agent()
 	// A shim that never gets ready.
 	slow := filepath.Join(t.TempDir(), "slow")
 	put(t, slow, "#!/bin/sh\necho $$ > $2/lock\nexec sleep 1000\n", 0o755)
