@@ -81,15 +81,21 @@ func (b *backlog) take(key store.Key) []change {
 
 // wait makes a change wait for those that came before it and lost, or that will
 // find that they have: while any are under way their void entry stays where it
-// is. The stripe is locked.
-func (s *Service) wait(st *stripe, c change) (bool, error) {
-	e := st.cached(c.key)
+// is. One that needn't wait is placed on the entry, or on what the store holds where
+// that is nil. If the entry becomes void after this look at it, the change is placed
+// on it all the same: it will lose, and get its turn. The stripe is locked.
+func (s *Service) wait(st *stripe, c change) (e *entry, waits bool, err error) {
+	e = st.cached(c.key)
 	void := e != nil && e.failed.Load()
 	waits, first, err := s.backlog.join(c, void && e.pending.Load() > 0)
 	if first && e.pending.Load() == 0 { // the last of them didn't see this one
 		go s.again(c.key)
 	}
-	return waits, err
+	if void && !waits && err == nil {
+		st.drop(e) // nobody is under way, and nobody waits
+		e = nil
+	}
+	return e, waits, err
 }
 
 // release counts a change of an entry as answered. The last one of a void entry

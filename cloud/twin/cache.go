@@ -60,12 +60,13 @@ func (st *stripe) init(maxCount, maxBytes int) {
 // entryOverhead is what an entry costs besides its record.
 const entryOverhead = 600
 
-// get returns the entry of a key, from the store when it isn't cached. The
-// stripe must be locked.
+// get returns the entry of a key, from the store when it isn't cached. A void one of
+// a shared store stays while changes are under way on it: those that come after
+// them must not overtake them on a new one. The stripe must be locked.
 func (st *stripe) get(ctx context.Context, from store.Store, key store.Key) (*entry, error) {
 	hash := maphash.Comparable(st.seed, key)
 	if e := st.find(hash, key); e != nil {
-		if !e.failed.Load() {
+		if !e.failed.Load() || st.shared && e.pending.Load() > 0 {
 			e.used = true // to note more than that would be to write to other entries, too
 			return e, nil
 		}

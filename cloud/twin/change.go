@@ -56,8 +56,11 @@ func (s *Service) submit(ctx context.Context, c change) error {
 
 // place is submit for a change whose turn it is. The stripe is locked.
 func (s *Service) place(ctx context.Context, st *stripe, c change) error {
+	var e *entry
+	var err error
 	if s.cfg.Shared {
-		if waits, err := s.wait(st, c); err != nil {
+		var waits bool
+		if e, waits, err = s.wait(st, c); err != nil {
 			return s.metrics.count(err)
 		} else if waits {
 			return nil
@@ -66,8 +69,9 @@ func (s *Service) place(ctx context.Context, st *stripe, c change) error {
 	if c.set != nil {
 		return s.placeSet(ctx, st, c)
 	}
-	e, err := st.get(ctx, s.cfg.Store, c.key)
-	if err != nil {
+	if e != nil {
+		e.used = true
+	} else if e, err = st.get(ctx, s.cfg.Store, c.key); err != nil {
 		return s.metrics.count(unavailable(err))
 	}
 	c.key = e.key // the same strings every time, for whoever keeps them

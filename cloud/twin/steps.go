@@ -168,9 +168,6 @@ func (s *Service) outgoingOf(c change, p *step) outgoing {
 		if out.change != nil && p.by != "" {
 			out.change.By = p.by
 		}
-		if out.change != nil && p.by != "" {
-			out.change.By = p.by
-		}
 	}
 	if s.cfg.Replicas != nil && (!c.key.Internal() || c.key.Shadow == changeset.Record) {
 		out.notice = appendNotice(make([]byte, 0, 2*len(p.record)+256), c, p.previous, p.record, update)
