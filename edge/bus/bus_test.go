@@ -282,8 +282,15 @@ func TestHostilePackets(t *testing.T) {
 		t.Fatal(err)
 	}
 	good.hear("ok")
-	if s := b.Status(); s.Counters["malformed"] == 0 || s.Counters["refused"] < 4 || s.Clients != 1 {
-		t.Errorf("%+v", s)
+	// They are counted after they were hung up on.
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		s := b.Status()
+		if s.Counters["malformed"] > 0 && s.Counters["refused"] >= 4 && s.Clients == 1 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%+v", s)
+		}
 	}
 }
 
