@@ -160,7 +160,7 @@ func rotFaults() (all []fault) {
 		{"the outbox of an application", []string{"outbox-app%3avictim"}},
 		{"what the planner remembers", []string{"plan-app%3avictim"}},
 		{"the boot epoch", []string{"node-epoch"}},
-		{"all records", nil},
+		{"every record", nil},
 	} {
 		all = append(all, fault{"rot", c.what + " turns to rubbish", nil, func(t *trial) {
 			t.sufferer("container")

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -150,11 +149,7 @@ func (r *rig) close() error {
 
 // run goes through the matrix.
 func (r *rig) run(ctx context.Context, report *Report) error {
-	random := rand.New(rand.NewPCG(r.cfg.Seed, 0))
-	for _, f := range matrix(random, r.cfg.Short) {
-		if r.cfg.Only != nil && !r.cfg.Only.MatchString(f.name) {
-			continue
-		}
+	for _, f := range wanted(r.cfg) {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}

@@ -18,6 +18,20 @@ type fault struct {
 	run    func(*trial)
 }
 
+// Names are those of the faults that Run does.
+func Names(cfg Config) (names []string) {
+	for _, f := range wanted(cfg) {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+// wanted are the faults of a run.
+func wanted(cfg Config) []fault {
+	all := matrix(rand.New(rand.NewPCG(cfg.Seed, 0)), cfg.Short)
+	return slices.DeleteFunc(all, func(f fault) bool { return cfg.Only != nil && !cfg.Only.MatchString(f.name) })
+}
+
 // matrix is all that happens, in order; what is left to chance comes from random.
 func matrix(random *rand.Rand, short bool) []fault {
 	all := slices.Concat(stepFaults(), storeFaults(random, short), outboxFaults(), shimFaults(), versionFaults(), handOverFaults(random), endFaults(),

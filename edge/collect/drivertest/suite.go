@@ -150,8 +150,8 @@ func (r *Rig) good(t *testing.T, m schema.Meter) {
 			t.Errorf("%s: %s is missing: %v", m.ID, name, v.Err)
 		}
 	}
-	if (result.Frames == 0) != r.Listens {
-		t.Errorf("%s: %d requests", m.ID, result.Frames)
+	if (result.Frames == 0) != r.Listens || (result.Answers == 0) != r.Listens || result.Answers > result.Frames {
+		t.Errorf("%s: %d requests, %d answers", m.ID, result.Frames, result.Answers)
 	}
 }
 

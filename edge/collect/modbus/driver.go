@@ -62,9 +62,9 @@ func (d *Driver) Poll(ctx context.Context, r collect.Request) (collect.Result, e
 		return out, err
 	}
 	defer p.Give()
-	before := p.frames
+	sent, came := p.frames, p.answers
 	err = p.poll(ctx, r, out.Values)
-	out.Frames = p.frames - before
+	out.Frames, out.Answers = p.frames-sent, p.answers-came
 	return out, err
 }
 

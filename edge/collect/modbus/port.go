@@ -29,7 +29,8 @@ type port struct {
 	client      modbus.Client
 	setUnit     func(byte)
 	units       map[byte]*unit
-	frames      int
+	frames      int // requests sent
+	answers     int // frames that came back and fit
 }
 
 // unit is what is known of one device on a port.
@@ -114,7 +115,10 @@ func (p *port) read(ctx context.Context, u byte, b block) (data []byte, err erro
 		p.setUnit(u)
 		data, err = p.request(b)
 		var refused *modbus.ModbusError
-		if errors.As(err, &refused) {
+		if err == nil || errors.As(err, &refused) {
+			p.answers++
+		}
+		if refused != nil {
 			return nil, &Exception{refused.ExceptionCode} // an answer, and the same next time
 		}
 		if err == nil {

@@ -95,7 +95,7 @@ func (d *Driver) ask(ctx context.Context, a *agent, r collect.Request, out *coll
 	}
 	defer s.close()
 	err = a.read(s, r.Items, out.Values)
-	out.Frames += s.wire.sent
+	out.Frames, out.Answers = out.Frames+s.wire.sent, out.Answers+s.wire.came
 	return err
 }
 

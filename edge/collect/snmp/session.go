@@ -26,12 +26,13 @@ type session struct {
 	knew bool // the agent's engine, before it was asked
 }
 
-// wire is the connection under a session: it counts requests, keeps what went
+// wire is the connection under a session: it counts requests and answers, keeps what went
 // wrong with it last, which gosnmp turns to text, and ends with the poll.
 type wire struct {
 	net.Conn
 	ctx  context.Context
 	sent int
+	came int
 	err  error
 }
 
@@ -44,7 +45,9 @@ func (w *wire) Write(p []byte) (int, error) {
 
 func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
-	w.err = err
+	if w.err = err; err == nil {
+		w.came++
+	}
 	return n, err
 }
 

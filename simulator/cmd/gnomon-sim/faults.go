@@ -74,6 +74,8 @@ func faultMatrix(cmd *cobra.Command, o faultsOptions, stdout, stderr io.Writer) 
 	if err == nil && o.only != "" {
 		if o.Only, err = regexp.Compile(o.only); err != nil {
 			err = usageError{fmt.Errorf("--only: %w", err)}
+		} else if len(faults.Names(o.Config)) == 0 {
+			err = usageError{fmt.Errorf("--only %q: no fault has such a name; there are some like %q", o.only, faults.Names(faults.Config{Short: true})[:3])}
 		}
 	}
 	if err != nil {

@@ -35,6 +35,7 @@ func TestUsageErrors(t *testing.T) {
 		{"crash -o xml", "table or json"},
 		{"crash --cloud-bin /bin/true --kills 0", "kills is 0"},
 		{"crash more", `"more"`},
+		{"faults --only nothing-like-that", "no fault has such a name"},
 	} {
 		code, stdout, stderr := call(t.Context(), strings.Fields(tc.args)...)
 		if code != exitUsage || !strings.Contains(stderr, tc.says) || stdout != "" {
