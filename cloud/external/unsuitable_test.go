@@ -161,11 +161,9 @@ func TestReadySaysWhy(t *testing.T) {
 		"not authorized (code 0x87)":        closed.URL(),
 		"instead of answering CONNECT":      answers(t, "", true),
 		"no answer to CONNECT within 200ms": answers(t, "", false),
-		"more than 131072 bytes":            answers(t, "\x20\xff\xff\xff\x7f", false),
-		"sends one of more than":            answers(t, "\x20\x03\x00\x00\x00\x30\xff\xff\xff\x7f", false),
 		"connect":                           answers(t, "HTTP/1.1 400 Bad Request\r\n\r\n", true),
 	} {
-		b, err := New(Config{URL: url, ClientID: "c", Timeout: 200 * time.Millisecond, BackoffMax: 300 * time.Millisecond, MaxPacket: 64 << 10, Log: logger(t)})
+		b, err := New(Config{URL: url, ClientID: "c", Timeout: 200 * time.Millisecond, BackoffMax: 300 * time.Millisecond, Log: logger(t)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -177,6 +175,26 @@ func TestReadySaysWhy(t *testing.T) {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("%s: %v", want, err)
+		}
+	}
+}
+
+// A broker that announces a huge packet is left before there is room made for it: as an
+// answer to CONNECT, and later.
+func TestHugePacket(t *testing.T) {
+	for name, text := range map[string]string{"before the session": "\x20\xff\xff\xff\x7f", "in the session": "\x20\x03\x00\x00\x00\x30\xff\xff\xff\x7f"} {
+		b, err := New(Config{URL: answers(t, text, false), ClientID: "c", Timeout: time.Minute, BackoffMax: 300 * time.Millisecond, MaxPacket: 64 << 10, Log: logger(t)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.SetShadows(make(service))
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- b.Run(ctx) }()
+		eventually(t, name, func() bool { err := b.Ready(); return err != nil && strings.Contains(err.Error(), "more than 131072 bytes") })
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
