@@ -51,7 +51,7 @@ type ReadingsWanted struct {
 // ReadingsInput asks for readings.
 type ReadingsInput struct {
 	ReadingsWanted
-	Limit    int    `query:"limit" minimum:"1" maximum:"5000" default:"500" doc:"of rows"`
+	Limit    int    `query:"limit" minimum:"1" maximum:"5000" default:"500" doc:"of rows; where rows have many values there are fewer, and continue has the others"`
 	Continue string `query:"continue" doc:"from an earlier answer, for the next part"`
 }
 
@@ -199,6 +199,9 @@ func parseMark(token string) (m readingsMark, err error) {
 	return m, nil
 }
 
+// maxListed bounds the values of one answer, but for its last row.
+const maxListed = 50_000
+
 func (s *Server) listReadings(ctx context.Context, in *ReadingsInput) (*readingsOutput, error) {
 	q := readings.Query{Meter: in.Meter, Item: in.Item}
 	if in.Continue != "" {
@@ -222,11 +225,13 @@ func (s *Server) listReadings(ctx context.Context, in *ReadingsInput) (*readings
 	out := &readingsOutput{}
 	out.Body.Items = []Reading{}
 	var last readingsMark
+	values := 0
 	err = s.cfg.Readings.Walk(ctx, s.principal(ctx), q, func(of readings.Policy, r *readings.Row) bool {
-		if len(out.Body.Items) == in.Limit {
+		if len(out.Body.Items) == in.Limit || values >= maxListed {
 			out.Body.Continue = last.token()
 			return false
 		}
+		values += len(r.Items)
 		out.Body.Items = append(out.Body.Items, readingOf(of, r))
 		last = readingsMark{of.Node, of.Name, r.Meter, r.At, q.To.UnixMilli()}
 		return true
