@@ -42,8 +42,8 @@ type ReadingsOf struct {
 // ReadingsWanted says which readings are wanted.
 type ReadingsWanted struct {
 	ReadingsOf
-	Meter string    `query:"meter" maxLength:"64"`
-	Item  string    `query:"item" maxLength:"64"`
+	Meter string    `query:"meter" doc:"only of this meter" pattern:"^[a-zA-Z0-9._-]{0,64}$"`
+	Item  string    `query:"item" doc:"only this item" pattern:"^[a-zA-Z0-9._-]{0,64}$"`
 	From  time.Time `query:"from" doc:"the time that values are of, from here on; default 24 h before to"`
 	To    time.Time `query:"to" doc:"and before this; default now"`
 }
@@ -120,7 +120,7 @@ func (s *Server) registerReadings() {
 	huma.Register(s.api, get("/v1/kpis", "kpis", "Say how well collection went on a day",
 		"Of a policy, of all of a node, of those selected (such as selector=site=s-7), or of all that are desired; each by the day of its own zone."), s.kpis)
 	s.registerRead()
-	s.documentReadingsExport()
+	s.registerReadingsExport()
 }
 
 var errNoReadings = newProblem(http.StatusServiceUnavailable, "this server takes no readings")

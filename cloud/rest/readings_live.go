@@ -23,9 +23,14 @@ const (
 )
 
 // live tells whether a request, or a route, is a live read, which may take longer
-// than other requests.
+// than other requests. An application or a policy may have the name read.
 func live(path string) bool {
-	return strings.HasPrefix(path, "/v1/nodes/") && strings.HasSuffix(path, readSuffix)
+	node, ok := strings.CutPrefix(path, "/v1/nodes/")
+	if !ok {
+		return false
+	}
+	node, ok = strings.CutSuffix(node, readSuffix)
+	return ok && node != "" && !strings.Contains(node, "/")
 }
 
 // ReadInput asks a node for what a meter has.

@@ -3,7 +3,9 @@ package rest
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -94,5 +96,58 @@ func TestListReadings_Parts(t *testing.T) {
 	}
 	if rec := request(s, func(r *http.Request) { r.URL, _ = url.Parse("/v1/readings?limit=2&" + readingsSpan) }); strings.Count(rec.Body.String(), `"at"`) != 2 {
 		t.Errorf("of two: %.300s", rec.Body)
+	}
+}
+
+// A list and an export refuse the same, in the same words.
+func TestReadings_Refused(t *testing.T) {
+	s := withReadings(t, 2, 1)
+	get := func(path, query string) (int, string) {
+		rec := request(s, func(r *http.Request) { r.URL = &url.URL{Path: path, RawQuery: query} })
+		return rec.Code, rec.Body.String()
+	}
+	for _, bad := range []string{
+		"node=n%00p", "node=a/b", "policy=P", "policy=p%00", "meter=m%00", "meter=m%0Am", "item=V%00", "meter=" + strings.Repeat("m", 65),
+		"from=yesterday", "to=1", "from=2026-11-21T00:00:00Z&to=2026-11-20T00:00:00Z",
+	} {
+		status, why := get("/v1/readings", bad)
+		if status != http.StatusBadRequest || !strings.Contains(why, `"detail"`) {
+			t.Errorf("list of %s: %d %s", bad, status, why)
+		}
+		if s, w := get(readingsExportPath, bad); s != status || w != why {
+			t.Errorf("%s: a list says %d %s, an export %d %s", bad, status, why, s, w)
+		}
+	}
+	for _, bad := range []string{"format=xlsx", "form=csv"} {
+		if status, why := get(readingsExportPath, bad); status != http.StatusBadRequest || !strings.Contains(why, `"detail"`) {
+			t.Errorf("%s: %d %s", bad, status, why)
+		}
+	}
+}
+
+func TestReadingsExport(t *testing.T) {
+	server := httptest.NewServer(withReadings(t, 2, 1).Handler())
+	defer server.Close()
+	for format, begin := range map[string]string{"": "node,policy", "&format=csv": "node,policy", "&format=parquet": "PAR1", "&format=ndjson": "{", "&format=influx": "reading,"} {
+		answer, err := http.Get(server.URL + readingsExportPath + "?" + readingsSpan + format)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if err != nil || answer.StatusCode != http.StatusOK || !strings.HasPrefix(string(body), begin) || strings.Contains(answer.Header.Get("Content-Type"), "problem") {
+			t.Errorf("%s: %d %v %.100q, %v", format, answer.StatusCode, answer.Header, body, err)
+		}
+	}
+}
+
+func TestLive(t *testing.T) {
+	for path, want := range map[string]bool{
+		"/v1/nodes/n1/read": true, "/v1/nodes/:node/read": true, "/v1/nodes/read/read": true,
+		"/v1/nodes/n1/apps/read": false, "/v1/nodes/n1/policies/read": false, "/v1/nodes/read": false, "/v1/nodes//read": false, "/v1/nodes/n1/ready": false,
+	} {
+		if live(path) != want {
+			t.Errorf("%s: %v", path, !want)
+		}
 	}
 }

@@ -163,7 +163,6 @@ func (s *Server) routes() {
 	e.GET(eventsPath, s.events)
 	e.GET(watchPath, s.watch)
 	e.GET(exportPath, s.export)
-	e.GET(readingsExportPath, s.exportReadings)
 	e.GET("/livez", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
 	e.GET("/readyz", func(c echo.Context) error {
 		if err := s.cfg.Ready(); err != nil {

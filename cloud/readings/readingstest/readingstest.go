@@ -187,6 +187,8 @@ func order(t *testing.T, open func(testing.TB, string) Store) {
 		{Policy: p, Meter: "m1", From: Day.Add(time.Hour), To: Day.Add(9 * time.Hour)},
 		{Policy: p, From: Day.Add(4 * time.Hour), To: Day.Add(8 * time.Hour)},
 		{Policy: p, Meter: "m3", From: Day, To: Day.Add(9 * time.Hour)},
+		{Policy: p, Meter: "m1\x00\x01", From: Day, To: Day.Add(9 * time.Hour)},
+		{Policy: p, Meter: "m1\x00\x30", From: Day, To: Day.Add(9 * time.Hour)},
 		{Policy: p, From: Day, To: Day},
 	} {
 		at, _ := all(t, s, q)
