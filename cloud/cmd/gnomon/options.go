@@ -51,7 +51,7 @@ func (o *options) open(c *cobra.Command) (*session, error) {
 	if !strings.HasPrefix(o.server, "http://") && !strings.HasPrefix(o.server, "https://") {
 		return nil, &usageError{fmt.Errorf("--server %q: must begin with http:// or https://", o.server)}
 	}
-	return &session{&client.Client{Server: o.server, HTTP: &http.Client{}}, f, o.timeout}, nil
+	return &session{&client.Client{Server: o.server, HTTP: &http.Client{CheckRedirect: client.SameMethod}}, f, o.timeout}, nil
 }
 
 // limited bounds one request in time.

@@ -74,7 +74,11 @@ func New(cfg Config) (*Push, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &Push{cfg: cfg, wake: make(chan struct{}, 1), client: http.Client{Transport: &http.Transport{MaxIdleConns: 1, IdleConnTimeout: time.Minute}}}
+	p := &Push{cfg: cfg, wake: make(chan struct{}, 1), client: http.Client{
+		Transport: &http.Transport{MaxIdleConns: 1, IdleConnTimeout: time.Minute},
+		// A POST that is redirected mostly becomes a GET, which is answered as if all was well.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
 	p.metrics = newMetrics(cfg.Metrics, p)
 	return p, nil
 }
@@ -241,6 +245,9 @@ func (p *Push) send(ctx context.Context, body []byte) error {
 	text, err := io.ReadAll(io.LimitReader(answer.Body, 500))
 	if answer.StatusCode/100 == 2 {
 		return nil
+	}
+	if to := answer.Header.Get("Location"); answer.StatusCode/100 == 3 && to != "" {
+		text = []byte("redirected to " + to + ", which is not followed")
 	}
 	return errors.Join(&refusal{answer.StatusCode, string(bytes.TrimSpace(text))}, err)
 }

@@ -1,11 +1,13 @@
 package push
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -118,6 +121,41 @@ func TestPush(t *testing.T) {
 	}
 	if n := value(t, full.metrics.dropped.WithLabelValues("full")); n != 4 || full.values != 8 {
 		t.Errorf("%g dropped, %d wait; want 4 and 8", n, full.values)
+	}
+}
+
+// What sends elsewhere has taken nothing: a POST that is redirected becomes a GET, and
+// the page for a login answers that it is all right.
+func TestPush_Redirected(t *testing.T) {
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			var mu sync.Mutex
+			var followed []string
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/write" {
+					http.Redirect(w, r, "/login", status)
+					return
+				}
+				mu.Lock()
+				followed = append(followed, r.Method+" "+r.URL.Path)
+				mu.Unlock()
+			}))
+			defer server.Close()
+			var log bytes.Buffer
+			p := start(t, Config{URL: server.URL + "/write", Log: slog.New(slog.NewTextHandler(&log, nil))})
+			p.Stored(told("m1", time.Date(2026, 3, 29, 0, 0, 0, 0, time.UTC), 3))
+			eventually(t, "dealt with", func() bool {
+				return value(t, p.metrics.sent)+value(t, p.metrics.dropped.WithLabelValues("refused")) == 3
+			})
+			mu.Lock()
+			defer mu.Unlock()
+			if value(t, p.metrics.sent) != 0 || len(followed) > 0 {
+				t.Errorf("%g values count as sent, to %q", value(t, p.metrics.sent), followed)
+			}
+			if !strings.Contains(log.String(), "/login") {
+				t.Errorf("the log doesn't say where to: %s", &log)
+			}
+		})
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -226,11 +227,26 @@ func (c *Client) send(ctx context.Context, r request, out any) error {
 	if err != nil {
 		return c.unreachable(err)
 	}
+	if to := resp.Header.Get("Location"); resp.StatusCode/100 == 3 && to != "" {
+		return &Error{Status: resp.StatusCode, Detail: fmt.Sprintf("nothing was done: %s redirects to %s; give --server the address that it redirects to", c.Server, to)}
+	}
 	if resp.StatusCode >= 300 {
 		return refusal(resp.StatusCode, answer)
 	}
 	if err := json.Unmarshal(answer, out); err != nil {
 		return fmt.Errorf("%s does not answer like a gnomon cloud: %w", c.Server, err)
+	}
+	return nil
+}
+
+// SameMethod follows redirects that ask for the same again. Others make a GET of what
+// writes, whose answer looks as if it had been done.
+func SameMethod(next *http.Request, before []*http.Request) error {
+	if next.Method != before[0].Method {
+		return http.ErrUseLastResponse
+	}
+	if len(before) >= 10 {
+		return errors.New("stopped after 10 redirects")
 	}
 	return nil
 }
