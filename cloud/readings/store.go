@@ -3,6 +3,7 @@ package readings
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"gnomon/schema/reading"
@@ -34,6 +35,28 @@ type Nowhere struct{}
 
 // Submit implements Sink.
 func (Nowhere) Submit(context.Context, Told, func(error)) error { return errNowhere }
+
+// Unusable is what there is of a store that can't be opened: it refuses everything.
+type Unusable struct{ Why error }
+
+// ErrUnusable: the store can't be used, for the reason it is wrapped with, until the
+// cloud is started again without that.
+var ErrUnusable = errors.New("the store of readings can't be used")
+
+// Err is ErrUnusable with its reason.
+func (u Unusable) Err() error { return fmt.Errorf("%w: %w", ErrUnusable, u.Why) }
+
+// Submit implements Sink.
+func (u Unusable) Submit(context.Context, Told, func(error)) error { return u.Err() }
+
+// Scan implements Store.
+func (u Unusable) Scan(context.Context, Scan, func(*Row) bool) error { return u.Err() }
+
+// Policies implements Store.
+func (u Unusable) Policies(context.Context, Policy, int) ([]Policy, error) { return nil, u.Err() }
+
+// Expire implements Store. There is nothing to forget.
+func (u Unusable) Expire(context.Context, time.Time) error { return nil }
 
 var errNowhere = errors.New("this replica has no place for readings: start it with --readings-dir")
 

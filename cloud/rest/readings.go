@@ -287,6 +287,8 @@ func readingsProblem(err error) error {
 		p := newProblem(http.StatusServiceUnavailable, err.Error())
 		p.Code = "no_readings_here"
 		return p
+	case errors.Is(err, readings.ErrUnusable):
+		return newProblem(http.StatusServiceUnavailable, err.Error())
 	case errors.Is(err, readings.ErrDay), errors.Is(err, readings.ErrTooMany), errors.Is(err, reading.ErrMessage):
 		return newProblem(http.StatusBadRequest, err.Error())
 	case errors.Is(err, context.DeadlineExceeded):

@@ -175,8 +175,9 @@ func (cfg *cloudConfig) run(ctx context.Context, stderr io.Writer) error {
 		return errors.Join(err, db.Close(), taken.close())
 	}
 	found.SetDocuments(shadows)
-	api := rest.New(rest.Config{Address: cfg.HTTP, Shadows: shadows, Topics: mqtt.topics, Index: found, Readings: taken.Service, Traces: traces, Ready: readiness(db, others, found, mqtt), Limits: limits, Export: exporter(db, log), Local: cfg.Dev, Log: log, Metrics: metrics})
-	return cfg.serve(ctx, log, parts{db, mqtt, api, found, shadows, others, taken})
+	p := parts{db: db, mqtt: mqtt, find: found, twin: shadows, others: others, taken: taken}
+	p.api = rest.New(rest.Config{Address: cfg.HTTP, Shadows: shadows, Topics: mqtt.topics, Index: found, Readings: taken.Service, Traces: traces, Ready: readiness(p), Limits: limits, Export: exporter(db, log), Local: cfg.Dev, Log: log, Metrics: metrics})
+	return cfg.serve(ctx, log, p)
 }
 
 // condition reads a selector for a precondition.

@@ -9,6 +9,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -296,6 +298,45 @@ func TestReadMeter(t *testing.T) {
 	} {
 		if status, _, body := call(t, "GET", s.http+path, ""); status != want || !strings.Contains(body, `"detail"`) {
 			t.Errorf("%s: %d %s, want %d", path, status, body, want)
+		}
+	}
+}
+
+// A store of readings that can't be opened keeps nobody from the shadows, and says so:
+// to who asks whether the cloud is ready, to nodes, which keep what they have, and to
+// who looks for readings.
+func TestCollected_DamagedStore(t *testing.T) {
+	dir := t.TempDir()
+	s := startCloud(t, dir)
+	call(t, "PUT", s.http+"/v1/nodes/n1", `{"node":{"site":"here"}}`)
+	s.stop()
+	manifests, err := filepath.Glob(filepath.Join(dir, "readings", "MANIFEST-*"))
+	if err != nil || len(manifests) == 0 {
+		t.Fatal(manifests, err)
+	}
+	for _, name := range manifests {
+		if err := os.WriteFile(name, []byte("not what it was"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s = startCloudSaying(t, dir, "store of readings can't be used")
+	if status, _, body := call(t, "GET", s.http+"/readyz", ""); status != http.StatusServiceUnavailable {
+		t.Errorf("readyz: %d %s", status, body)
+	}
+	if status, _, body := call(t, "GET", s.http+"/v1/nodes/n1", ""); status != http.StatusOK || !strings.Contains(body, "here") {
+		t.Errorf("shadows: %d %s", status, body)
+	}
+	n := connectNode(t, s, "n1", nil)
+	at := time.Now().UTC().Truncate(time.Second)
+	v := n.tell(&reading.Batch{ID: 7, Policy: "p", Version: 1, Items: []string{"V"}, Rows: []reading.Row{
+		{Meter: "m1", At: at, Arrived: at, Source: reading.Cycle, Values: []reading.Value{{State: reading.Good, Number: reading.Number{Mantissa: 1}}}},
+	}})
+	if v.ID != 7 || v.Code != http.StatusServiceUnavailable || v.Final() {
+		t.Errorf("verdict %+v", v)
+	}
+	for _, path := range []string{"/v1/readings", "/v1/readings?node=n1&policy=p", "/v1/readings/export"} {
+		if status, _, body := call(t, "GET", s.http+path, ""); status != http.StatusServiceUnavailable || !strings.Contains(body, "store of readings can't be used") {
+			t.Errorf("%s: %d %s", path, status, body)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -30,8 +31,14 @@ type server struct {
 // startCloud runs a cloud on free ports until the test ends.
 func startCloud(t testing.TB, dir string) *server {
 	t.Helper()
+	return startCloudSaying(t, dir, "ok\n")
+}
+
+// startCloudSaying is startCloud for one that /readyz says something else of.
+func startCloudSaying(t testing.TB, dir, readiness string) *server {
+	t.Helper()
 	for {
-		s, err := tryCloud(t, dir)
+		s, err := tryCloud(t, dir, readiness)
 		switch {
 		case err == nil:
 			return s
@@ -41,7 +48,7 @@ func startCloud(t testing.TB, dir string) *server {
 	}
 }
 
-func tryCloud(t testing.TB, dir string) (*server, error) {
+func tryCloud(t testing.TB, dir, readiness string) (*server, error) {
 	t.Helper()
 	cfg := defaultCloudConfig()
 	cfg.Dev, cfg.Data, cfg.LogLevel = true, dir, "warn"
@@ -62,9 +69,9 @@ func tryCloud(t testing.TB, dir string) (*server, error) {
 	for deadline := time.Now().Add(30 * time.Second); ; {
 		resp, err := http.Get(s.http + "/readyz")
 		if err == nil {
-			_, _ = io.Copy(io.Discard, resp.Body)
+			body, _ := io.ReadAll(resp.Body) // what isn't there doesn't say it
 			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
+			if strings.Contains(string(body), readiness) {
 				t.Cleanup(s.stop)
 				return s, nil
 			}

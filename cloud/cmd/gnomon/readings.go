@@ -52,13 +52,19 @@ func (r *readingsConfig) validate(shared bool) error {
 type takenReadings struct {
 	*readings.Service
 	run   func(context.Context) error // of the store or sink
+	err   func() error                // why it takes nothing; nil when it does
 	close func() error
 	push  func(context.Context) error
 }
 
 // openReadings opens the store of readings, or a replica's sink.
 func (cfg *cloudConfig) openReadings(mqtt *messaging, shadows *twin.Service, log *slog.Logger, metrics prometheus.Registerer) (*takenReadings, error) {
-	out := &takenReadings{push: func(context.Context) error { return nil }}
+	out := &takenReadings{
+		push:  func(context.Context) error { return nil },
+		run:   func(ctx context.Context) error { <-ctx.Done(); return nil },
+		err:   func() error { return nil },
+		close: func() error { return nil },
+	}
 	c := readings.Config{Publisher: mqtt.publisher, Past: shadows, Days: cfg.Readings.Days, Log: log, Metrics: metrics}
 	if mqtt.listeners != nil {
 		c.Listening = func(topic string) bool {
@@ -76,10 +82,13 @@ func (cfg *cloudConfig) openReadings(mqtt *messaging, shadows *twin.Service, log
 	switch {
 	case cfg.Shared.URL == "":
 		s, err := pebblereadings.Open(pebblereadings.Config{Dir: filepath.Join(cfg.Data, "readings"), Log: log})
-		if err != nil {
-			return nil, err
+		if err != nil { // shadows need it not, and nodes keep what they have
+			u := readings.Unusable{Why: err}
+			log.Error("readings are neither taken nor found; shadows are served", "error", u.Err())
+			c.Sink, c.Store, out.err = u, u, u.Err
+			break
 		}
-		c.Sink, c.Store, out.run, out.close = s, s, s.Run, s.Close
+		c.Sink, c.Store, out.run, out.err, out.close = s, s, s.Run, s.Err, s.Close
 	case cfg.Readings.Dir != "":
 		s, err := files.Open(files.Config{Dir: cfg.Readings.Dir, Log: log})
 		if err != nil {
@@ -87,8 +96,7 @@ func (cfg *cloudConfig) openReadings(mqtt *messaging, shadows *twin.Service, log
 		}
 		c.Sink, out.run, out.close = s, s.Run, s.Close
 	default:
-		c.Sink, out.close = readings.Nowhere{}, func() error { return nil }
-		out.run = func(ctx context.Context) error { <-ctx.Done(); return nil }
+		c.Sink = readings.Nowhere{}
 	}
 	var err error
 	if out.Service, err = readings.New(c); err != nil {

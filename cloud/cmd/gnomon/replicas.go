@@ -81,13 +81,13 @@ func (l local) Deliver(notice []byte) error { return l.shadows.Deliver(notice) }
 func (l local) MissedNotices() { l.found.Missed() }
 
 // readiness says what a cloud still lacks, each in a line.
-func readiness(db database, others *fanout.Fanout, found *index.Index, mqtt *messaging) func() error {
+func readiness(p parts) func() error {
 	return func() error {
 		var deaf error
-		if others != nil {
-			deaf = others.Ready()
+		if p.others != nil {
+			deaf = p.others.Ready()
 		}
-		return errors.Join(db.Err(), deaf, found.Ready(), mqtt.ready())
+		return errors.Join(p.db.Err(), p.taken.err(), deaf, p.find.Ready(), p.mqtt.ready())
 	}
 }
 

@@ -38,7 +38,8 @@ type Store struct {
 var _ readings.Store = (*Store)(nil)
 
 // Open opens or creates the store in cfg.Dir.
-func Open(cfg Config) (*Store, error) {
+func Open(cfg Config) (s *Store, err error) {
+	defer logger.Caught(&err)
 	if cfg.FS == nil {
 		cfg.FS = vfs.Default
 	}
@@ -71,7 +72,7 @@ func Open(cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("store of readings %s: %w", cfg.Dir, err)
 	}
 	size := func(c change) int { return c.size }
-	s := &Store{db: db, group: group.New(group.Config[change]{Queue: cfg.Queue, Bytes: maxGroup, Size: size, Closed: readings.ErrClosed})}
+	s = &Store{db: db, group: group.New(group.Config[change]{Queue: cfg.Queue, Bytes: maxGroup, Size: size, Closed: readings.ErrClosed})}
 	if err := s.checkFormat(); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
