@@ -80,6 +80,37 @@ func TestParseNode(t *testing.T) {
 	wantProblem(t, err, "node.labels. x")
 }
 
+// What was stored when more was allowed can be made smaller in steps, and stopped, but
+// no larger.
+func TestFits_Before(t *testing.T) {
+	large := func(bytes int, more ...shadow.Member) *shadow.Value {
+		return shadow.NewObject(append(more, shadow.Member{Key: "z", Value: shadow.Text(strings.Repeat("\n", bytes/2))})...)
+	}
+	const limit = 64 << 10
+	before := large(50_000)
+	stopped := shadow.Member{Key: "state", Value: shadow.Text("stopped")}
+	disabled := shadow.Member{Key: "enabled", Value: shadow.Flag(false)}
+	for name, c := range map[string]struct {
+		next *shadow.Value
+		fits bool
+	}{
+		"the same":            {large(50_000), true},
+		"smaller":             {large(49_000), true},
+		"stopped":             {large(50_000, stopped), true},
+		"stopped and smaller": {large(40_000, stopped), true},
+		"disabled":            {large(50_000, disabled), true},
+		"larger":              {large(50_200), false},
+		"small":               {large(100), true},
+	} {
+		if err := Fits("app:a", before, c.next, limit); (err == nil) != c.fits {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := Fits("app:a", large(30_600), large(30_740), limit); err == nil {
+		t.Error("what fitted grows until it doesn't")
+	}
+}
+
 // A policy that its own report, which repeats it, has no room beside is refused.
 func TestFits(t *testing.T) {
 	value := func(bytes int) *shadow.Value {
@@ -87,16 +118,16 @@ func TestFits(t *testing.T) {
 	}
 	const limit = 64 << 10
 	most := (limit - statusRoom) / 2
-	if err := Fits("collect:a", value(most), limit); err != nil {
+	if err := Fits("collect:a", nil, value(most), limit); err != nil {
 		t.Error(err)
 	}
 	for _, name := range []string{"collect:a", "app:a"} {
-		err := Fits(name, value(most+1), limit)
+		err := Fits(name, value(most), value(most+1), limit)
 		if err == nil || !strings.Contains(err.Error(), "value 30721, limit 30720") || !strings.Contains(err.Error(), "--state-limit") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := Fits("free", value(most+1), limit); err != nil {
+	if err := Fits("free", nil, value(most+1), limit); err != nil {
 		t.Error(err)
 	}
 }

@@ -86,15 +86,23 @@ func IsNode(d *shadow.Document) bool {
 // desired section, which it repeats: its phase, errors, figures. In bytes.
 const statusRoom = 4 << 10
 
+// stopRoom is what one member takes that stops or disables something. In bytes.
+const stopRoom = 64
+
 // Fits refuses a desired section that leaves no room in its shadow, of limit bytes
-// in all, for the report that repeats it: such a shadow could never converge.
-func Fits(shadowName string, desired *shadow.Value, limit int) error {
+// in all, for the report that repeats it: such a shadow could never converge. before
+// is what was desired, if anything was: one that has no room already, as it was stored
+// when more was allowed, may become smaller in steps, and be stopped.
+func Fits(shadowName string, before, desired *shadow.Value, limit int) error {
 	kind, _ := KindOf(shadowName)
 	if kind != KindApplication && kind != KindPolicy {
 		return nil
 	}
 	most := max(limit-statusRoom, 0) / 2
-	if n := len(desired.AppendJSON(nil)); n > most {
+	if n := desired.JSONLen(); n > most {
+		if was := before.JSONLen(); was > most && n <= was+stopRoom {
+			return nil
+		}
 		return &Error{Kind: kind, Problems: []Problem{{
 			Path: "desired", Value: n, Limit: most,
 			Message: "has too many bytes: reported repeats it within the same shadow; make two of it, or raise gnomon cloud --state-limit",

@@ -43,10 +43,10 @@ func (d *Document) Delta() *Value {
 func (d *Document) StateBytes() int {
 	n := 0
 	if d.Desired != nil {
-		n += d.Desired.jsonLen()
+		n += d.Desired.JSONLen()
 	}
 	if d.Reported != nil {
-		n += d.Reported.jsonLen()
+		n += d.Reported.JSONLen()
 	}
 	return n
 }

@@ -123,8 +123,8 @@ func appendEscape(dst []byte, c byte) []byte {
 	}
 }
 
-// jsonLen returns len(v.AppendJSON(nil)) without building it.
-func (v *Value) jsonLen() int {
+// JSONLen returns len(v.AppendJSON(nil)) without building it.
+func (v *Value) JSONLen() int {
 	switch v.Kind() {
 	case Object:
 		if v.packed() {
@@ -133,13 +133,13 @@ func (v *Value) jsonLen() int {
 		}
 		n := 2 + max(0, len(v.members)-1)
 		for _, m := range v.members {
-			n += stringLen(m.Key) + 1 + m.Value.jsonLen()
+			n += stringLen(m.Key) + 1 + m.Value.JSONLen()
 		}
 		return n
 	case Array:
 		n := 2 + max(0, len(v.members)-1)
 		for _, m := range v.members {
-			n += m.Value.jsonLen()
+			n += m.Value.JSONLen()
 		}
 		return n
 	case String:

@@ -320,13 +320,13 @@ func putCount(dst []byte, mark, n int) []byte {
 	return dst
 }
 
-// jsonLenAtMost bounds jsonLen from above, for a packed Object without looking at
+// jsonLenAtMost bounds JSONLen from above, for a packed Object without looking at
 // it: no byte of a record stands for more than six of JSON (\u001f).
 func (v *Value) jsonLenAtMost() int {
 	if v.packed() {
 		return 6*len(v.text) + 2
 	}
-	return v.jsonLen()
+	return v.JSONLen()
 }
 
 // Pack returns the stored form of d and the same document kept in it.
@@ -336,7 +336,7 @@ func (d *Document) Pack() (record []byte, packed *Document) {
 		if v.packed() {
 			size += len(v.text) + 16
 		} else if v != nil {
-			size += v.jsonLen() * 3 / 2
+			size += v.JSONLen() * 3 / 2
 		}
 	}
 	record, desired, reported := d.appendRecord(make([]byte, 0, size))

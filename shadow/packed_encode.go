@@ -85,7 +85,7 @@ func appendTimestamp(dst []byte, stamp int64) []byte {
 	return append(strconv.AppendInt(dst, stamp, 10), '}')
 }
 
-// jsonLen is Value.jsonLen of the value that c is at.
+// jsonLen is Value.JSONLen of the value that c is at.
 func (c *cursor) jsonLen() int {
 	k := c.kind()
 	if k != Object {

@@ -196,7 +196,11 @@ func (s *Service) validate(key store.Key, previous, next *shadow.Document, u *sh
 	if err := schema.Validate(key.Shadow, next.Desired); err != nil {
 		return err
 	}
-	return schema.Fits(key.Shadow, next.Desired, s.cfg.Limits.StateBytes)
+	var before *shadow.Value
+	if previous.Exists() {
+		before = previous.Desired
+	}
+	return schema.Fits(key.Shadow, before, next.Desired, s.cfg.Limits.StateBytes)
 }
 
 // installed tells whether a shadow is that of an application which is on its node

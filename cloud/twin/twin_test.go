@@ -408,3 +408,24 @@ func TestSmallCache(t *testing.T) {
 		t.Errorf("%v shadows cached", n)
 	}
 }
+
+// An application that was stored when more was allowed can be stopped, and made
+// smaller in steps.
+func TestUpdate_TooLargeBefore(t *testing.T) {
+	var db store.Store
+	before := open(t, vfs.NewMem(), func(c *Config) {
+		db, c.Limits = c.Store, shadow.Limits{StateBytes: 128 << 10, Depth: 8, BodyBytes: 256 << 10}
+	})
+	k := key("n", "app:web")
+	env := func(bytes int) string { return strings.Repeat("a", bytes) }
+	before.must(t, k, fmt.Sprintf(`{"state":{"desired":{"component":"web@1","run":{"command":["web"],"env":{"A":%q,"B":%q}}}}}`, env(20_000), env(20_000)))
+	b := open(t, vfs.NewMem(), func(c *Config) { c.Store = db })
+	if _, err := b.Update(ctx, op, k, update(t, fmt.Sprintf(`{"state":{"desired":{"run":{"env":{"C":%q}}}}}`, env(1000)))); err == nil {
+		t.Error("it grows further")
+	}
+	b.must(t, k, `{"state":{"desired":{"state":"stopped"}}}`)
+	b.must(t, k, `{"state":{"desired":{"run":{"env":{"B":"b"}}}}}`)
+	if d := b.must(t, k, `{"state":{"desired":{"state":"running"}}}`); d.StateBytes() > 21_000 {
+		t.Errorf("%d bytes", d.StateBytes())
+	}
+}
