@@ -67,7 +67,6 @@ type Work[T any] struct {
 // Run commits what is submitted until ctx ends, then what is still queued. It is
 // called once.
 func (g *Group[T]) Run(ctx context.Context, w Work[T]) {
-	defer g.drain(w)
 	group := make([]T, 0, 256)
 	for {
 		select {
@@ -78,6 +77,7 @@ func (g *Group[T]) Run(ctx context.Context, w Work[T]) {
 		case <-w.Tick:
 			w.Ticked()
 		case <-ctx.Done():
+			g.drain(w) // not deferred: a panic goes on at once
 			return
 		}
 	}

@@ -116,3 +116,24 @@ func TestGroup_Ticks(t *testing.T) {
 		}
 	})
 }
+
+// What panics ends the process: nothing more is committed on the way, which might wait
+// for ever for what the panic left locked.
+func TestGroup_Panic(t *testing.T) {
+	g := group.New(group.Config[int]{Queue: 4, Bytes: 1, Size: size, Closed: errClosed})
+	for i := range 3 {
+		if err := g.Submit(t.Context(), i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	commits := 0
+	defer func() {
+		if p := recover(); p != "broken" || commits != 1 {
+			t.Errorf("%v after %d commits", p, commits)
+		}
+	}()
+	g.Run(t.Context(), group.Work[int]{Commit: func([]int) {
+		commits++
+		panic("broken")
+	}})
+}
