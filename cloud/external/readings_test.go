@@ -3,11 +3,18 @@ package external
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"gnomon/cloud/external/mosquittotest"
 	"gnomon/cloud/identity"
+	"gnomon/cloud/readings"
+	"gnomon/cloud/readings/readingstest"
+	pebblereadings "gnomon/cloud/store/pebble/readings"
+	collected "gnomon/schema/reading"
 	"gnomon/shadow/wire"
 )
 
@@ -114,3 +121,59 @@ func TestReadings_TwoReplicas(t *testing.T) {
 		t.Errorf("batches %v, %d answers; want %d, once each, and 2", seen, answers, batches)
 	}
 }
+
+// A disk for readings that is slow holds up no shadow: batches that there is no room
+// for are told to come again, and don't wait where requests of shadows do.
+func TestReadings_HoldUpNoShadows(t *testing.T) {
+	m := mosquittotest.Start(t)
+	store, err := pebblereadings.Open(pebblereadings.Config{Dir: "d", FS: vfs.NewMem()}) // takes nothing before it runs
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := config(m, "one")
+	cfg.Topics = TopicsPlain
+	busy := make(chan struct{}, 4096)
+	taken, err := readings.New(readings.Config{Sink: store, Store: store, Publisher: verdicts(func(topic string) {
+		if strings.HasSuffix(topic, "/rejected") {
+			busy <- struct{}{}
+		}
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shadows := make(service, 64)
+	launchTaking(t, cfg, shadows, taken)
+	d := connectDevice(t, m, "device")
+	at := collected.Milli(time.Now())
+	b := &collected.Batch{ID: 1, Policy: "p", Version: 1, Items: []string{"V"}, Rows: []collected.Row{
+		{Meter: "m", At: at, Arrived: at, Source: collected.Cycle, Values: []collected.Value{{State: collected.Good, Number: collected.Number{Mantissa: 1}}}},
+	}}
+	body, err := b.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 700 {
+		d.publish(fmt.Sprintf("things/n%d/readings", i%100), string(body))
+	}
+	for i := range 64 { // of all lanes
+		d.publish(fmt.Sprintf("things/m%d/shadow/get", i), fmt.Sprint(i))
+	}
+	for range 64 {
+		select {
+		case a := <-shadows:
+			a.done(nil)
+		case <-time.After(20 * time.Second):
+			t.Fatal("requests of shadows wait for the disk of readings")
+		}
+	}
+	select {
+	case <-busy:
+	case <-time.After(20 * time.Second):
+		t.Error("no batch was told to come again")
+	}
+	readingstest.Start(t, store)
+}
+
+type verdicts func(topic string)
+
+func (v verdicts) Publish(topic string, _ []byte) { v(topic) }

@@ -132,10 +132,11 @@ func (s *Service) enter(node string, size int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.nodes[node]
-	if l.batches >= s.cfg.PerNode || s.held > 0 && s.held+size > s.cfg.HeldBytes || l.bytes > 0 && l.bytes+size > s.cfg.HeldBytes/4 {
+	if l.batches >= s.cfg.PerNode || s.under >= s.cfg.Batches || s.held > 0 && s.held+size > s.cfg.HeldBytes || l.bytes > 0 && l.bytes+size > s.cfg.HeldBytes/4 {
 		return errBusy
 	}
 	s.held += size
+	s.under++
 	s.nodes[node] = load{l.batches + 1, l.bytes + size}
 	return nil
 }
@@ -144,6 +145,7 @@ func (s *Service) leave(node string, size int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.held -= size
+	s.under--
 	l := s.nodes[node]
 	if l = (load{l.batches - 1, l.bytes - size}); l.batches == 0 {
 		delete(s.nodes, node)

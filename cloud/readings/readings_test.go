@@ -270,6 +270,19 @@ func TestHandle_Bounds(t *testing.T) {
 	again := one("n1")
 	(<-sink.done)(nil)
 	<-again
+	sink = held{make(chan func(error), 16)}
+	b = start(t, func(c *readings.Config) { c.Sink, c.Batches = sink, 2 })
+	first, second = one("n1"), one("n2")
+	if said := <-one("n3"); !strings.Contains(said, `things/n3/readings/rejected {"id":7,"code":429`) {
+		t.Errorf("one too many of all: %q", said)
+	}
+	(<-sink.done)(nil)
+	(<-sink.done)(nil)
+	<-first
+	<-second
+	third := one("n3")
+	(<-sink.done)(nil)
+	<-third
 }
 
 // What a batch is said to take is no less than what its rows and values do, whatever

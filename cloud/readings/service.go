@@ -43,6 +43,7 @@ type Config struct {
 	Days      int           // readings are kept for; default DefaultDays
 	HeldBytes int           // of batches on their way to disk, decoded and laid out; default 128 MiB, a quarter of which one node may have
 	PerNode   int           // batches of one node on their way to disk; default 8
+	Batches   int           // of all nodes; default DefaultBatches
 	Future    time.Duration // how far ahead of the cloud's clock a reading may be; default 24h
 	Reads     int           // live reads under way; default 256
 
@@ -50,6 +51,11 @@ type Config struct {
 	Log     *slog.Logger
 	Metrics prometheus.Registerer // nil: not exported
 }
+
+// DefaultBatches is how many batches may be on their way to disk. A sink has room for
+// all of them, so that whoever brings one doesn't wait there: what comes beyond is told
+// to come again.
+const DefaultBatches = 512
 
 // Bounds of Config.Days.
 const (
@@ -66,6 +72,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.PerNode == 0 {
 		c.PerNode = 8
+	}
+	if c.Batches == 0 {
+		c.Batches = DefaultBatches
 	}
 	if c.Future == 0 {
 		c.Future = 24 * time.Hour
@@ -90,6 +99,7 @@ type Service struct {
 
 	mu    sync.Mutex
 	held  int             // bytes on their way to disk
+	under int             // batches
 	nodes map[string]load // by node, those that have any
 
 	reads reads

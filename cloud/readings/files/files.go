@@ -43,7 +43,7 @@ type Config struct {
 	FileBytes int64         // a file is closed from then on; default 64 MiB
 	FileAge   time.Duration // or after so long; default 5m
 	DirBytes  int64         // of all files; default 10 GiB
-	Queue     int           // batches waiting; default 64
+	Queue     int           // batches waiting; default readings.DefaultBatches
 	Now       func() time.Time
 	Log       *slog.Logger
 }
@@ -86,7 +86,7 @@ func Open(cfg Config) (*Sink, error) {
 		cfg.DirBytes = 10 << 30
 	}
 	if cfg.Queue == 0 {
-		cfg.Queue = 64
+		cfg.Queue = readings.DefaultBatches
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

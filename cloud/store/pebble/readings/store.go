@@ -24,7 +24,7 @@ type Config struct {
 	FS         vfs.FS // default: the disk
 	CacheBytes int64  // block cache; default 16 MiB
 	MemTable   uint64 // write buffer, twice of which may be held; default 32 MiB, taken as needed
-	Queue      int    // batches waiting; default 256, of some 64 KiB each
+	Queue      int    // batches waiting; default readings.DefaultBatches
 	Log        *slog.Logger
 }
 
@@ -50,7 +50,7 @@ func Open(cfg Config) (s *Store, err error) {
 		cfg.MemTable = 32 << 20
 	}
 	if cfg.Queue == 0 {
-		cfg.Queue = 256
+		cfg.Queue = readings.DefaultBatches
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)

@@ -266,7 +266,7 @@ func TestMerger_Bounded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cuts := 0
 			p := &pieces{within: most, cut: func() { cuts++ }}
-			for i := range 70 {
+			for i := range 40 {
 				for _, piece := range layOut(readings.Told{Batch: tell(i), Stored: readingstest.Day}).pieces {
 					if _, at, _ := parseKey(piece.key); at.stretch > 1 {
 						continue
