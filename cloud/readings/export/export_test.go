@@ -165,6 +165,7 @@ func TestParquet_Bounded(t *testing.T) {
 	}
 	held := func() uint64 {
 		runtime.GC()
+		runtime.GC() // what lies in a pool outlives one
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		return m.HeapAlloc
@@ -182,7 +183,7 @@ func TestParquet_Bounded(t *testing.T) {
 	if err := file.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if after[2] > after[1]+8<<20 { // by the end of the first part not all buffers have been used
+	if after[2] > after[1]+1<<20 {
 		t.Errorf("held after each part: %d", after)
 	}
 }
