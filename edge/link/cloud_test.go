@@ -292,10 +292,12 @@ func (c *cloud) count(op wire.Op) (n int) {
 	return n
 }
 
-// until polls for what no event tells of in this process.
+// until polls for what no event tells of in this process. It has the patience for a
+// link that asks again, which is after 10 s: as a session is handed over to the next
+// connection the broker may lose a message.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(40 * time.Second)
 	for !ok() {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain for %s", what)
