@@ -84,4 +84,4 @@ bench: build ## the figures of benchmarks/, as ratios in one run
 	$(PURE) -o $(BIN)/gnomon-bench ./benchmarks/cmd/gnomon-bench
 	benchmarks/run
 
-check: lint docs vuln linear day readme race test-faults ## what CI runs besides `make test`
+check: lint docs vuln linear day race test-faults ## what CI runs besides `make test`
