@@ -15,6 +15,10 @@ type Fault struct {
 	At        string `json:"at,omitempty"` // RFC 3339, by the edge's clock
 }
 
+// FaultNoRoom is the code of a policy that the line of its meters has no time for
+// beside the others there.
+const FaultNoRoom = "no-room"
+
 // Status is how far a shadow has converged, derived from the document alone.
 type Status struct {
 	Phase           string      `json:"phase,omitempty"`           // as reported; pending when nothing is

@@ -204,6 +204,9 @@ func (e *Explanation) words(nodeSeen bool) (summary, next string) {
 		if e.Error.Retryable {
 			return summary, "the node tries again by itself; look at its log if it doesn't pass"
 		}
+		if e.Error.Code == schema.FaultNoRoom {
+			return summary, "change it, or the policies it shares the line with: then the node tries again"
+		}
 		return summary, "change what is desired: the node won't try the same again"
 	case slices.ContainsFunc(e.Blockers, func(b schema.Blocker) bool { return b.Code == schema.BlockedBeside }):
 		return e.Phase + ": " + strings.Join(e.Blockers.Messages(), "; "), "change that, or set update.strategy to auto or stop-first"

@@ -134,7 +134,7 @@ func (l *Loop) applyPolicy(name string, p *policy, d state.Desired) {
 	l.cfg.Log.Warn("policy refused", "policy", name, "error", err)
 	p.fault = &reconcile.Fault{Code: "invalid", Message: clip(err.Error()), At: l.cfg.Now()}
 	if p.crowded {
-		p.fault.Code = "no-room"
+		p.fault.Code = schema.FaultNoRoom
 	}
 	if first && p.applied.Desired != nil {
 		if err := l.put(name, p, p.applied.Version, p.applied.Desired); err != nil {
