@@ -191,7 +191,10 @@ func TestHugePacket(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- b.Run(ctx) }()
-		eventually(t, name, func() bool { err := b.Ready(); return err != nil && strings.Contains(err.Error(), "more than 131072 bytes") })
+		eventually(t, name, func() bool {
+			err := b.Ready()
+			return err != nil && strings.Contains(err.Error(), "more than 131072 bytes")
+		})
 		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("%s: %v", name, err)

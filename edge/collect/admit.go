@@ -45,6 +45,9 @@ func (e *Engine) admit(name string, p *schema.Policy) error {
 	}
 	for i := range all {
 		all[i].need = needOf(all[i].policy, parallel)
+		if i == 0 && all[0].need == (schema.BusTime{}) {
+			return nil // it takes nothing
+		}
 	}
 	for _, at := range begins(all) {
 		reading := slices.DeleteFunc(slices.Clone(all), func(c claim) bool { return !readsAt(c.policy, at) })
@@ -74,6 +77,11 @@ func needOf(p *schema.Policy, parallel int) schema.BusTime {
 	return p.BusTime(p.Source.Kind.Fastest())
 }
 
+// share is the part of the time that it takes of something.
+func (c claim) share(of func(schema.BusTime) time.Duration) float64 {
+	return float64(of(c.need)) / float64(c.policy.Period.D())
+}
+
 // resources are what a port has that there may be too little of: places for meters, of
 // which a serial line has one, and a CCO's line.
 var resources = []func(schema.BusTime) time.Duration{
@@ -84,24 +92,25 @@ var resources = []func(schema.BusTime) time.Duration{
 // crowded refuses policies that read at the same time and need more of something than
 // there is.
 func crowded(reading []claim, of func(schema.BusTime) time.Duration, parallel int) error {
-	sum, limited := 0.0, false
-	texts := make([]string, len(reading))
-	for i, c := range reading {
-		need, period := of(c.need), c.policy.Period.D()
-		share := float64(need) / float64(period)
-		sum += share
-		limited = limited || hasPlaces(c.policy.Source) && c.policy.Source.Parallel > parallel
-		texts[i] = fmt.Sprintf("%s with %v of every %v (%d %%)", c.name, rounded(need), c.policy.Period, percent(share))
+	sum := 0.0
+	for _, c := range reading {
+		sum += c.share(of)
 	}
 	if sum <= 1+1e-9 { // sums of shares aren't exact
 		return nil
+	}
+	limited := false
+	texts := make([]string, len(reading))
+	for i, c := range reading {
+		limited = limited || hasPlaces(c.policy.Source) && c.policy.Source.Parallel > parallel
+		texts[i] = fmt.Sprintf("%s with %v of every %v (%d %%)", c.name, rounded(of(c.need)), c.policy.Period, percent(c.share(of)))
 	}
 	list, verb, advice := texts[0], "is", "lengthen a period, or read less"
 	if len(texts) > 1 {
 		list, verb = list+" and "+strings.Join(texts[1:], ", "), "are"
 	}
 	if limited {
-		advice = fmt.Sprintf("of all policies on it the least source.parallel counts, which is %d: raise that, %s", parallel, advice)
+		advice = fmt.Sprintf("of all policies on it the least source.parallel counts, which is %d: raise that, %s; to lower it for all, lengthen their periods first", parallel, advice)
 	}
 	source := reading[0].policy.Source
 	return fmt.Errorf("%w %s%s: %s %s %d %% of the time, at most 100 %%: %s", ErrCrowded, source.Address, source.Port, list, verb, percent(sum), advice)
@@ -137,7 +146,8 @@ func begins(all []claim) []time.Time {
 			times = append(times, c.policy.NextSlot(time.Unix(0, -1).Add(wholeDay+start-c.policy.Offset())))
 		}
 	}
-	return times
+	slices.SortFunc(times, time.Time.Compare)
+	return slices.CompactFunc(times, time.Time.Equal)
 }
 
 // readsAt tells whether a policy reads at a time: whether the slot under way is one

@@ -111,7 +111,7 @@ func valueOf(v Value) reading.Value {
 
 // unheard tells whether a meter was not heard of: it says nothing of what it keeps.
 func unheard(err error) bool {
-	for _, reason := range []error{ErrTimeout, ErrLink, ErrSkipped, ErrBusy, ErrGivenUp, ErrFault, context.Canceled, context.DeadlineExceeded} {
+	for _, reason := range []error{ErrTimeout, ErrLink, ErrSkipped, ErrBusy, ErrGivenUp, context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, reason) {
 			return true
 		}

@@ -86,14 +86,10 @@ func (b *broker) update(change func()) {
 func (b *broker) poll(ctx context.Context, r collect.Request, values map[string]collect.Value) error {
 	listening := b.listen(r)
 	for {
-		b.mu.Lock()
-		if b.released {
-			b.mu.Unlock()
+		until, changed, down := b.look(r, values)
+		if changed == nil {
 			return errReleased
 		}
-		until, changed := b.complete(r, values), b.changed
-		down := b.down()
-		b.mu.Unlock()
 		wait := time.Until(until)
 		if wait <= 0 {
 			if down == nil && listening != nil {
@@ -112,6 +108,17 @@ func (b *broker) poll(ctx context.Context, r collect.Request, values map[string]
 		}
 		timer.Stop()
 	}
+}
+
+// look takes what there is of a meter's items: until when to wait for more, what tells
+// of more, nil once released, and why there is no connection.
+func (b *broker) look(r collect.Request, values map[string]collect.Value) (until time.Time, changed <-chan struct{}, down error) {
+	b.mu.Lock()
+	defer b.mu.Unlock() // also when a value makes it panic
+	if b.released {
+		return until, nil, nil
+	}
+	return b.complete(r, values), b.changed, b.down()
 }
 
 // verdict is what is to be said of the meter as a whole: an error if nothing of it

@@ -37,6 +37,9 @@ func (h heard) with(l latest, retained bool) heard {
 	switch {
 	case !retained:
 		h.live = l
+		if !h.kept.says(l) {
+			h.kept = latest{} // what is retained from now on is later than this
+		}
 	case h.kept.says(l):
 	case h.live.says(l):
 		h.kept = l

@@ -140,7 +140,13 @@ func (b *broker) session(ctx context.Context) error {
 	client := paho.NewClient(paho.ClientConfig{
 		ClientID: b.client(), Conn: conn, PacketTimeout: handshake,
 		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
-			b.take(p.Packet.Topic, p.Packet.Payload, p.Packet.Retain)
+			err := collect.Contain(func() error {
+				b.take(p.Packet.Topic, p.Packet.Payload, p.Packet.Retain)
+				return nil
+			})
+			if err != nil {
+				b.cfg.Log.Error("a message is passed over", "topic", p.Packet.Topic, "error", err)
+			}
 			return true, nil
 		}},
 		OnClientError:      fail,
