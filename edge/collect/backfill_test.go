@@ -89,6 +89,35 @@ func TestBackfill_NoDataIsFinal(t *testing.T) {
 	})
 }
 
+// A record that a driver panics over costs what was asked for with it, for as often
+// as that is asked; not the meter's other gaps, and not the other meters'.
+func TestBackfill_FaultOfARecord(t *testing.T) {
+	inYard(t, func(y *yard) {
+		bad := midnight.Add(-20 * time.Hour)
+		y.house.lacks = func(meter string, at time.Time) bool {
+			if meter == "m1" && at.Equal(bad) {
+				panic("it can't be taken apart")
+			}
+			return false
+		}
+		y.apply("p", 1, parse(t, 2, `,"backfill":{"at":["+5m"],"days":1,"maxPointsPerRead":4}`))
+		y.pass(10 * time.Minute)
+		if _, filled, missing, _ := y.count("p"); missing != 4 || filled < 2*95-4 {
+			t.Errorf("%d values filled in after a round, %d missing; want all but the 4 asked for at once with the bad one", filled, missing)
+		}
+		y.pass(6 * time.Hour)
+		tried := 0
+		for _, a := range y.house.asks() {
+			if a.meter == "m1" && slices.ContainsFunc(a.times, bad.Equal) {
+				tried++
+			}
+		}
+		if r := y.report("p"); tried < 2 || tried > 9 || r.Faults != uint64(tried) {
+			t.Errorf("tried %d times, %d faults", tried, r.Faults)
+		}
+	})
+}
+
 // Two days of three meters take longer than the time between two slots: the round
 // is broken off for each, and goes on after it. No slot comes late.
 func TestBackfill_GivesWayToSlots(t *testing.T) {
