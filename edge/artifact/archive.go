@@ -36,8 +36,8 @@ func (s *Store) unpackFile(ctx context.Context, src source, digest, work string)
 	if err := u.apply(ctx, r); err != nil {
 		return Image{}, "", err
 	}
-	if _, zipped := r.(*gzip.Reader); zipped { // its checksum comes last; what is behind that is nothing of it
-		if err := drain(r, u.bytesLeft); err != nil && !errors.Is(err, gzip.ErrHeader) {
+	if _, zipped := r.(*gunzip); zipped { // its checksum comes last
+		if err := drain(r, u.bytesLeft); err != nil {
 			return Image{}, "", damaged(err)
 		}
 	}
@@ -81,7 +81,8 @@ func decompress(r io.Reader) (io.Reader, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 		}
-		return z, nil
+		z.Multistream(false)
+		return &gunzip{z, b}, nil
 	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		return nil, fmt.Errorf("%w: zstd compression is not supported, use gzip", ErrFormat)
 	default:
@@ -89,10 +90,40 @@ func decompress(r io.Reader) (io.Reader, error) {
 	}
 }
 
+// gunzip reads the members of a gzip one after the other. What is behind the last and
+// doesn't begin as one is nothing of it: tapes pad, and a transfer may add a newline.
+type gunzip struct {
+	z      *gzip.Reader
+	packed *bufio.Reader // what z reads from, and no further than its member
+}
+
+func (g *gunzip) Read(p []byte) (int, error) {
+	for {
+		n, err := g.z.Read(p)
+		if n > 0 && errors.Is(err, io.EOF) {
+			err = nil // is told again
+		}
+		if n > 0 || !errors.Is(err, io.EOF) {
+			return n, err
+		}
+		head, err := g.packed.Peek(3)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return 0, err
+		}
+		if !bytes.Equal(head, []byte{0x1f, 0x8b, 8}) {
+			return 0, io.EOF
+		}
+		if err := g.z.Reset(g.packed); err != nil {
+			return 0, err
+		}
+		g.z.Multistream(false)
+	}
+}
+
 // damaged gives what a damaged archive fails with its name.
 func damaged(err error) error {
 	var corrupt flate.CorruptInputError
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, gzip.ErrChecksum) || errors.As(err, &corrupt) {
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.As(err, &corrupt) {
 		return fmt.Errorf("%w: damaged: %w", ErrFormat, err)
 	}
 	return err

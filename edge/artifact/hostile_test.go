@@ -187,9 +187,41 @@ func TestArchive_Damaged(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	s := newStore(t, Config{}) // tapes pad
-	put(t, filepath.Join(s.cfg.Components, "a@1.tgz"), append(zipped, make([]byte, 512)...))
-	if got := read(t, resolve(t, s, "a@1"), "y"); got != "y" {
-		t.Error(got)
+}
+
+// What is behind a gzip is nothing of it, unless it begins as a further member does.
+func TestArchive_Trailing(t *testing.T) {
+	whole := pack(t, entry{name: "x", body: strings.Repeat("0123456789", 1000), mode: 0o644}, entry{name: "y", body: "y", mode: 0o644})
+	zipped := zip(t, whole)
+	inTwo := append(zip(t, whole[:5000]), zip(t, whole[5000:])...)
+	other := bytes.Clone(inTwo)
+	other[len(other)-8] ^= 1
+	for what, c := range map[string]struct {
+		archive, behind []byte
+		want            error
+	}{
+		"nothing":                  {archive: zipped},
+		"a newline":                {archive: zipped, behind: []byte("\n")},
+		"nine bytes":               {archive: zipped, behind: make([]byte, 9)},
+		"ten bytes":                {archive: zipped, behind: make([]byte, 10)},
+		"a tape's padding":         {archive: zipped, behind: make([]byte, 512)},
+		"half of a gzip's mark":    {archive: zipped, behind: []byte{0x1f}},
+		"another method":           {archive: zipped, behind: []byte{0x1f, 0x8b, 7, 0, 0, 0, 0, 0, 0, 0, 0}},
+		"nothing, two members":     {archive: inTwo},
+		"a newline, two members":   {archive: inTwo, behind: []byte("\n")},
+		"an empty member, and one": {archive: append(zip(t, nil), zipped...), behind: zip(t, nil)},
+		"half a header":            {archive: zipped, behind: zipped[:5], want: ErrFormat},
+		"half a member":            {archive: zipped, behind: zipped[:30], want: ErrFormat},
+		"no member":                {archive: zipped, behind: []byte("\x1f\x8b\x08 is how one begins"), want: ErrFormat},
+		"a header's wrong sum":     {archive: zipped, behind: []byte{0x1f, 0x8b, 8, 2, 0, 0, 0, 0, 0, 0, 1, 1}, want: ErrFormat},
+		"a second of another sum":  {archive: other, want: ErrFormat},
+		"a second cut off":         {archive: inTwo[:len(inTwo)-9], want: ErrFormat},
+	} {
+		s := newStore(t, Config{})
+		put(t, filepath.Join(s.cfg.Components, "a@1.tgz"), append(bytes.Clone(c.archive), c.behind...))
+		got, err := s.Resolve(context.Background(), "a@1")
+		if !errors.Is(err, c.want) || err == nil && read(t, got, "y") != "y" {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }
