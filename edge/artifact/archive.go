@@ -63,6 +63,8 @@ func (s *Store) unpackFile(ctx context.Context, src source, digest, work string)
 	}
 	if img.several {
 		digest = img.digest
+	} else if err := os.WriteFile(filepath.Join(work, onlyFile), nil, 0o644); err != nil {
+		return Image{}, "", err
 	}
 	result, err := s.unpackImage(ctx, img, work)
 	return result, digest, errors.Join(err, os.RemoveAll(inner))

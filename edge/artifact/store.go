@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 
@@ -20,12 +21,14 @@ import (
 //
 //	DATA/components/sha256-HEX/rootfs      the tree
 //	DATA/components/sha256-HEX/image.json  how it wants to be run
+//	DATA/components/sha256-HEX/only        of an archive: that it holds no other image
 //	DATA/components/files/HEX.json         digest of an archive file, and of images in it, so that it is read only once
 //	DATA/components/refs/HEX.json          what a reference stands for, and when it was used
 //	DATA/components/unpacking              work in progress; worthless after a crash
 const (
 	rootfs    = "rootfs"
 	imageFile = "image.json"
+	onlyFile  = "only"
 	working   = "unpacking"
 	fileIndex = "files"
 )
@@ -68,7 +71,11 @@ func (s *Store) unpackArchive(ctx context.Context, src source) (Component, error
 	if !chosen {
 		digest = file.Digest
 	}
-	c, err := s.keep(ctx, digest, sizeOf(src.path), func(work string) (Image, string, error) {
+	take := s.keep
+	if !chosen && s.doubtful(digest) {
+		take = s.settle
+	}
+	c, err := take(ctx, digest, sizeOf(src.path), func(work string) (Image, string, error) {
 		return s.unpackFile(ctx, src, file.Digest, work)
 	})
 	if err == nil && c.Digest != digest {
@@ -81,17 +88,55 @@ func (s *Store) unpackArchive(ctx context.Context, src source) (Component, error
 	return c, err
 }
 
+// doubtful tells whether the tree kept by an archive's digest may be any of several
+// images: stores without the mark kept whichever was asked for first.
+func (s *Store) doubtful(digest string) bool {
+	c, err := readKept(s.keptAt(digest), digest)
+	if err != nil || reflect.DeepEqual(c.Image, Image{}) {
+		return false // none, or no image
+	}
+	_, err = os.Stat(filepath.Join(s.keptAt(digest), onlyFile))
+	return errors.Is(err, os.ErrNotExist)
+}
+
+// settle unpacks an archive once more whose tree is doubtful. That one is not touched,
+// as instances may run from it: it turns out to be the only image, and gets its mark, or
+// stays until nobody needs it. On a disk that takes nothing it is gone on with.
+func (s *Store) settle(ctx context.Context, digest string, packed int64, unpack unpacking) (Component, error) {
+	kept := s.keptAt(digest)
+	c, err := s.add(ctx, packed, unpack)
+	if err = named(err); errors.Is(err, ErrDiskFull) || errors.Is(err, ErrDiskReadOnly) {
+		old, oerr := readKept(kept, digest)
+		if oerr != nil {
+			return c, err
+		}
+		s.cfg.Log.Warn("archive cannot be unpacked to see which image of it is kept", "path", kept, "error", err)
+		return old, nil
+	}
+	if err == nil && c.Digest == digest {
+		if err := os.WriteFile(filepath.Join(kept, onlyFile), nil, 0o644); err != nil {
+			s.cfg.Log.Warn("component cannot be marked", "path", kept, "error", err)
+		}
+	}
+	return c, err
+}
+
 // unpacking unpacks into a directory, and returns how what is there wants to be run,
 // and its digest.
 type unpacking func(work string) (Image, string, error)
 
-// keep returns the tree of a digest. Unpacked it takes packed bytes at the least,
-// so with less room it isn't begun; if it turns out to take more than there is,
-// what nobody needs is deleted, and it is tried once more.
+// keep returns the tree of a digest, unpacking it if there is none.
 func (s *Store) keep(ctx context.Context, digest string, packed int64, unpack unpacking) (Component, error) {
 	if c, err := readKept(s.keptAt(digest), digest); err == nil {
 		return c, nil
 	}
+	return s.add(ctx, packed, unpack)
+}
+
+// add unpacks. It takes packed bytes at the least, so with less room it isn't begun; if
+// it turns out to take more than there is, what nobody needs is deleted, and it is tried
+// once more.
+func (s *Store) add(ctx context.Context, packed int64, unpack unpacking) (Component, error) {
 	if err := os.MkdirAll(s.dir(), 0o755); err != nil {
 		return Component{}, err
 	}
