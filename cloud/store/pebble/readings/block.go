@@ -271,10 +271,20 @@ func merge(blocks []*block, within bounds) *block {
 		}
 	}
 	out.fold()
-	if n := within.rows(len(out.items)); len(out.rows) > n {
-		out.rows, out.cut = out.rows[:n], true
-	}
+	within.cutRows(out)
 	return out
+}
+
+// own has the block keep its cells and rows alone, and not those they came with, of
+// which each may be one of thousands.
+func (b *block) own() {
+	rows, cells := slices.Clone(b.rows), make([]cell, 0, len(b.rows)*len(b.items))
+	for i := range rows {
+		from := len(cells)
+		cells = append(cells, rows[i].cells...)
+		rows[i].cells = cells[from:len(cells):len(cells)]
+	}
+	b.rows = rows
 }
 
 // fold orders rows by time and makes one of those of the same time, what came

@@ -13,9 +13,10 @@
 // four hours lie together, so that a day of a policy, or of a meter, is read from a few
 // places, and what is too old goes with one range.
 //
-// What a piece may have is bounded, beyond what any policy comes to: a node that tells
-// of more rows or items than that has some left out, the same ones whatever the order,
-// and the log says so.
+// What a piece may have of what is told since format 2 is bounded, beyond what any
+// policy comes to: a node that tells of more rows or items than that has some left out,
+// the same ones whatever the order, and the log says so. Rows that format 1 put into a
+// piece all stay.
 //
 // It never looks into the names it is given.
 package readings

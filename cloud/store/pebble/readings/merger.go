@@ -3,7 +3,6 @@ package readings
 import (
 	"io"
 	"log/slog"
-	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -12,9 +11,10 @@ import (
 // would be another meaning of what is there.
 func merger(within bounds, log *slog.Logger) *pebble.Merger {
 	return &pebble.Merger{Name: "gnomon.readings.1", Merge: func(key, value []byte) (pebble.ValueMerger, error) {
-		key = slices.Clone(key)
-		p := &pieces{within: within, cut: func() {
-			of, at, _ := parseKey(key)
+		of, at, ok := parseKey(key)
+		w := within
+		w.legacy = ok && at.stretch == 0
+		p := &pieces{within: w, cut: func() {
 			log.Error("a meter has more readings than any policy gives it: some are left out", "node", of.Node, "policy", of.Name, "meter", at.meter)
 		}}
 		return p, p.MergeNewer(value)
@@ -49,7 +49,10 @@ func (p *pieces) add(to *[]*block, value []byte) error {
 	}
 	*to = append(*to, b)
 	if p.held += b.size(); p.held > max(p.limit, slack) {
-		p.fold()
+		several := len(p.older)+len(p.newer) > 1
+		if one := p.fold(); several {
+			one.own() // else held would be less than what is held
+		}
 	}
 	return nil
 }

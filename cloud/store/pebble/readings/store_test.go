@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
+	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -137,18 +140,30 @@ var quiet = slog.New(slog.DiscardHandler)
 // in which they were told is kept, and though there may be more than a block has room
 // for.
 func TestMerger_Associative(t *testing.T) {
-	for name, within := range map[string]bounds{"most": most, "few": {cells: 20, items: 2, reasons: 2}} {
-		t.Run(name, func(t *testing.T) { associative(t, within) })
+	few := bounds{cells: 20, items: 2, reasons: 2}
+	for name, w := range map[string]pieceTest{
+		"most": {within: most, apart: time.Minute}, "few": {within: few, apart: time.Minute},
+		"few beside those of format 1": {within: few, apart: grid / 2},
+	} {
+		t.Run(name, w.associative)
 	}
 }
 
-func associative(t *testing.T, within bounds) {
+// pieceTest puts pieces of one block together, of which the rows may be so far apart.
+type pieceTest struct {
+	within bounds
+	apart  time.Duration
+}
+
+var key1 = blockKey(nil, readings.Policy{Node: "n", Name: "p"}, place{piece: pieceOf(readingstest.Day.UnixMilli()), meter: "m"})
+
+func (w pieceTest) associative(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var told [][]byte
 		for i := range rapid.IntRange(2, 6).Draw(rt, "pieces") {
 			b := &reading.Batch{Policy: "p", Version: uint64(i), Items: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b", "c"}), 1, 3, rapid.ID[string]).Draw(rt, "items")}
-			for _, s := range rapid.SliceOfNDistinct(rapid.IntRange(0, 3), 1, 4, rapid.ID[int]).Draw(rt, "rows") {
-				r := reading.Row{Meter: "m", At: readingstest.Day.Add(time.Duration(s) * time.Minute), Arrived: readingstest.Day, Source: reading.Cycle}
+			for _, s := range rapid.SliceOfNDistinct(rapid.IntRange(0, 5), 1, 4, rapid.ID[int]).Draw(rt, "rows") {
+				r := reading.Row{Meter: "m", At: readingstest.Day.Add(time.Duration(s) * w.apart), Arrived: readingstest.Day, Source: reading.Cycle}
 				for range b.Items {
 					v := reading.Value{State: reading.State(rapid.IntRange(0, 2).Draw(rt, "state"))}
 					switch v.State {
@@ -161,10 +176,10 @@ func associative(t *testing.T, within bounds) {
 				}
 				b.Rows = append(b.Rows, r)
 			}
-			told = append(told, layOut(readings.Told{Batch: b, Stored: readingstest.Day}).pieces[0].value)
+			told = append(told, format1(rt, readings.Told{Batch: b, Stored: readingstest.Day}).append(nil))
 		}
 		at := rapid.IntRange(0, len(told)-1).Draw(rt, "begin with")
-		m, err := merger(within, quiet).Merge([]byte("r"), told[at])
+		m, err := w.begin(told[at])
 		must(rt, err)
 		for l, r := at-1, at+1; l >= 0 || r < len(told); {
 			if l >= 0 && (r >= len(told) || rapid.Bool().Draw(rt, "older")) {
@@ -177,15 +192,19 @@ func associative(t *testing.T, within bounds) {
 		}
 		one := finish(rt, m)
 		cut := rapid.IntRange(1, len(told)-1).Draw(rt, "cut")
-		two := finish(rt, fold(rt, within, fold2(rt, within, told[:cut]), fold2(rt, within, told[cut:])))
+		two := finish(rt, w.fold(rt, w.fold2(rt, told[:cut]), w.fold2(rt, told[cut:])))
 		if a, b := rows(rt, one), rows(rt, two); a != b {
 			rt.Errorf("one after the other %s, in two %s", a, b)
 		}
 	})
 }
 
-func fold2(t *rapid.T, within bounds, told [][]byte) []byte {
-	m, err := merger(within, quiet).Merge([]byte("r"), told[0])
+func (w pieceTest) begin(told []byte) (pebble.ValueMerger, error) {
+	return merger(w.within, quiet).Merge(key1, told)
+}
+
+func (w pieceTest) fold2(t *rapid.T, told [][]byte) []byte {
+	m, err := w.begin(told[0])
 	must(t, err)
 	for _, v := range told[1:] {
 		must(t, m.MergeNewer(v))
@@ -193,11 +212,25 @@ func fold2(t *rapid.T, within bounds, told [][]byte) []byte {
 	return finish(t, m)
 }
 
-func fold(t *rapid.T, within bounds, a, b []byte) pebble.ValueMerger {
-	m, err := merger(within, quiet).Merge([]byte("r"), a)
+func (w pieceTest) fold(t *rapid.T, a, b []byte) pebble.ValueMerger {
+	m, err := w.begin(a)
 	must(t, err)
 	must(t, m.MergeNewer(b))
 	return m
+}
+
+// format1 has in one block what was told of one meter in four hours, as format 1 had it.
+func format1(t rapid.TB, told readings.Told) *block {
+	t.Helper()
+	var all []*block
+	for _, p := range layOut(told).pieces {
+		b, err := parse(p.value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, b)
+	}
+	return merge(all, bounds{cells: math.MaxInt, items: math.MaxInt, reasons: math.MaxInt})
 }
 
 func finish(t *rapid.T, m pebble.ValueMerger) []byte {
@@ -291,6 +324,37 @@ func TestMerger_Bounded(t *testing.T) {
 	}
 }
 
+// Pieces of which little is new take the memory of what is new: a row that is left
+// doesn't keep those that it came with.
+func TestMerger_LittleNew(t *testing.T) {
+	p := &pieces{within: most, cut: func() { t.Error("something was left out") }}
+	begin, ends := live(), 0
+	const times, bound = 100, 24 << 20 // a piece is 1 MiB of cells
+	for i := range times {
+		for _, piece := range layOut(readings.Told{Batch: dense(4096, 16, i, 0), Stored: readingstest.Day}).pieces {
+			if err := []func([]byte) error{p.MergeNewer, p.MergeOlder}[i%2](piece.value); err != nil {
+				t.Fatal(err)
+			}
+			ends++
+		}
+	}
+	if grown := live() - begin; grown > bound {
+		t.Errorf("%d pieces take %d MiB", ends, grown>>20)
+	}
+	b := p.fold()
+	if want := 4096 + times - 1; ends != times || len(b.rows) != want {
+		t.Errorf("%d rows of %d pieces, want %d of %d", len(b.rows), ends, want, times)
+	}
+}
+
+// live is how much memory is in use.
+func live() int {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
 // dense has a row for each millisecond but whole five seconds.
 func dense(rows, items, row, item int) *reading.Batch {
 	b := &reading.Batch{ID: 1, Policy: "curve", Version: 1}
@@ -332,15 +396,7 @@ func TestStore_Format1(t *testing.T) {
 		}
 		return readings.Told{Node: of.Node, Batch: b, Stored: at(0)}
 	}
-	var old block
-	for _, p := range layOut(tell(1, 0, 100, 5000, 400_100)).pieces {
-		b, err := parse(p.value)
-		if err != nil {
-			t.Fatal(err)
-		}
-		old.items, old.rows = b.items, append(old.rows, b.rows...)
-	}
-	old.fold()
+	old := format1(t, tell(1, 0, 100, 5000, 400_100))
 	for key, value := range map[string][]byte{formatKey: []byte("1"), string(blockKey(nil, of, place{piece: pieceOf(at(0).UnixMilli()), meter: "m"})): old.append(nil)} {
 		if err := db.Set([]byte(key), value, pebble.Sync); err != nil {
 			t.Fatal(err)
@@ -376,6 +432,71 @@ func TestStore_Format1(t *testing.T) {
 	}
 	if _, err := Open(Config{Dir: "d", FS: disk}); err == nil {
 		t.Error("a store of a later format is opened")
+	}
+}
+
+// A block of format 1 has the rows of four hours, however many: all of them stay, and
+// what is told of whole five seconds since then has room beside them.
+func TestStore_Format1Large(t *testing.T) {
+	const period = 100 * time.Millisecond
+	rows, toTell := int(readings.Piece/period), int((readings.Piece-grid)/period)
+	old := &block{}
+	for i := range 20 {
+		old.items = append(old.items, fmt.Sprintf("item%02d", i))
+	}
+	cells := make([]cell, rows*len(old.items))
+	for i := range cells {
+		cells[i] = cell{state: reading.Good, mantissa: 1}
+	}
+	begin := readingstest.Day.UnixMilli()
+	for i := range rows {
+		if i != toTell {
+			at := begin + int64(i)*period.Milliseconds()
+			old.rows = append(old.rows, row{at: at, tellings: []telling{{source: reading.Cycle, version: 1, arrived: at, stored: at}}, cells: cells[i*20 : (i+1)*20]})
+		}
+	}
+	if old.size() <= most.cells {
+		t.Fatalf("%d cells are no more than there is room for", old.size())
+	}
+	disk := vfs.NewMem()
+	db := plain(t, disk)
+	of := readings.Policy{Node: "n", Name: "curve"}
+	at := place{piece: pieceOf(begin), meter: "m"}
+	if err := errors.Join(db.Set(blockKey(nil, of, at), old.append(nil), pebble.Sync), db.Set([]byte(formatKey), []byte("1"), pebble.Sync), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	s := open(t, Config{Dir: "d", FS: disk, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	stop := readingstest.Start(t, s)
+	told := dense(1, 20, 0, 0)
+	told.Items = old.items
+	told.Rows[0].At = time.UnixMilli(begin + int64(toTell)*period.Milliseconds())
+	told.Rows[0].Values[0].Number.Mantissa = 2
+	readingstest.Put(t, s, readings.Told{Node: of.Node, Batch: told, Stored: told.Rows[0].At})
+	for _, when := range []string{"scanned", "compacted"} {
+		if when == "compacted" {
+			if err := s.db.Compact(context.Background(), []byte{rowPrefix}, []byte{rowPrefix + 1}, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n, since := 0, 0
+		q := readings.Scan{Policy: of, From: readingstest.Day, To: readingstest.Day.Add(readings.Piece)}
+		if err := s.Scan(context.Background(), q, func(r *readings.Row) bool {
+			n++
+			if r.Values[0].Number.Mantissa == 2 {
+				since++
+			}
+			return true
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if n != rows || since != 1 {
+			t.Errorf("%s: %d rows, %d told since; want %d and 1", when, n, since, rows)
+		}
+	}
+	stop()
+	if strings.Contains(log.String(), "left out") {
+		t.Errorf("the log says %s", &log)
 	}
 }
 
