@@ -3,7 +3,8 @@
 //
 // It promises to hold up nobody: what waits is bounded, and beyond it what is new is
 // dropped and counted. What the database can't take now is sent again, in order, for
-// as long as the process runs; what it refuses is dropped and counted.
+// as long as the process runs, and so is what is answered with a redirect, which is
+// logged and not followed; what the database refuses is dropped and counted.
 //
 // It is no backup: what waits is lost when the process ends, and what was stored
 // while it didn't run is not pushed. An export has it.
@@ -218,9 +219,10 @@ type refusal struct {
 
 func (r *refusal) Error() string { return strconv.Itoa(r.status) + ": " + r.text }
 
-// passing tells whether another attempt may do.
+// passing tells whether another attempt may do. After a redirect it may, once somebody
+// has seen to what stands before the database.
 func (r *refusal) passing() bool {
-	return r.status >= 500 || r.status == http.StatusTooManyRequests || r.status == http.StatusRequestTimeout
+	return r.status/100 == 3 || r.status >= 500 || r.status == http.StatusTooManyRequests || r.status == http.StatusRequestTimeout
 }
 
 func (p *Push) send(ctx context.Context, body []byte) error {

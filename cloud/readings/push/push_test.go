@@ -124,33 +124,33 @@ func TestPush(t *testing.T) {
 	}
 }
 
-// What sends elsewhere has taken nothing: a POST that is redirected becomes a GET, and
-// the page for a login answers that it is all right.
+// What sends elsewhere has taken nothing, and nothing is lost by it: a POST that is
+// redirected becomes a GET, and the page for a login answers that it is all right.
 func TestPush_Redirected(t *testing.T) {
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			var mu sync.Mutex
-			var followed []string
+			var asked []string
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if r.URL.Path == "/write" {
-					http.Redirect(w, r, "/login", status)
-					return
-				}
 				mu.Lock()
-				followed = append(followed, r.Method+" "+r.URL.Path)
-				mu.Unlock()
+				defer mu.Unlock()
+				if asked = append(asked, r.Method+" "+r.URL.Path); len(asked) < 3 {
+					http.Redirect(w, r, "/login", status)
+				}
 			}))
 			defer server.Close()
 			var log bytes.Buffer
-			p := start(t, Config{URL: server.URL + "/write", Log: slog.New(slog.NewTextHandler(&log, nil))})
+			p := start(t, Config{URL: server.URL + "/write", BackoffMin: time.Millisecond, BackoffMax: 2 * time.Millisecond, Log: slog.New(slog.NewTextHandler(&log, nil))})
 			p.Stored(told("m1", time.Date(2026, 3, 29, 0, 0, 0, 0, time.UTC), 3))
-			eventually(t, "dealt with", func() bool {
-				return value(t, p.metrics.sent)+value(t, p.metrics.dropped.WithLabelValues("refused")) == 3
-			})
+			sent, dropped, retries := p.metrics.sent, p.metrics.dropped.WithLabelValues("refused"), p.metrics.retries
+			eventually(t, "dealt with", func() bool { return value(t, sent)+value(t, dropped) == 3 })
 			mu.Lock()
 			defer mu.Unlock()
-			if value(t, p.metrics.sent) != 0 || len(followed) > 0 {
-				t.Errorf("%g values count as sent, to %q", value(t, p.metrics.sent), followed)
+			if want := "[POST /write POST /write POST /write]"; fmt.Sprint(asked) != want || value(t, retries) != 2 {
+				t.Errorf("asked for %q, %g times again", asked, value(t, retries))
+			}
+			if value(t, dropped) != 0 {
+				t.Errorf("%g values are dropped", value(t, dropped))
 			}
 			if !strings.Contains(log.String(), "/login") {
 				t.Errorf("the log doesn't say where to: %s", &log)
