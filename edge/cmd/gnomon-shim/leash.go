@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -28,8 +29,12 @@ type leash struct {
 	released chan struct{}
 }
 
-// again is how long after killing it is looked whether more has come.
-const again = 2 * time.Millisecond
+// again is how long after killing it is looked whether more has come; longAgain is
+// that where everybody has to be asked for it.
+const (
+	again     = 2 * time.Millisecond
+	longAgain = 20 * time.Millisecond
+)
 
 // newLeash begins to listen, so that nothing that comes from now on is missed.
 func newLeash() (*leash, error) {
@@ -70,13 +75,14 @@ func newLeash() (*leash, error) {
 // end kills whatever this process starts, or is starting, until it is released.
 func (l *leash) end() {
 	for {
-		for _, pid := range children() {
+		pids, pause := children()
+		for _, pid := range pids {
 			_ = unix.Kill(pid, unix.SIGKILL)
 		}
 		select {
 		case <-l.released:
 			return
-		case <-time.After(again):
+		case <-time.After(pause):
 		}
 	}
 }
@@ -126,7 +132,7 @@ func endSession(leader int, group string) {
 
 // endOrphans kills and collects what the program has left to this process.
 func endOrphans() {
-	for all := children(); len(all) > 0; all = children() {
+	for all, _ := children(); len(all) > 0; all, _ = children() {
 		for _, pid := range all {
 			_ = unix.Kill(pid, unix.SIGKILL)
 			_, _ = unix.Wait4(pid, nil, 0, nil) // interrupted, it is looked at again
@@ -134,9 +140,12 @@ func endOrphans() {
 	}
 }
 
-// children lists those of this process. A kernel that can't tell has none.
-func children() (pids []int) {
+// children lists those of this process, and tells how soon to ask for more.
+func children() (pids []int, pause time.Duration) {
 	lists, _ := filepath.Glob("/proc/self/task/*/children")
+	if len(lists) == 0 { // a kernel without CONFIG_PROC_CHILDREN
+		return childrenOf(os.Getpid()), longAgain
+	}
 	for _, list := range lists {
 		b, err := os.ReadFile(list)
 		if err != nil {
@@ -146,6 +155,26 @@ func children() (pids []int) {
 			if pid, err := strconv.Atoi(f); err == nil {
 				pids = append(pids, pid)
 			}
+		}
+	}
+	return pids, again
+}
+
+// childrenOf asks every process for its parent.
+func childrenOf(parent int) (pids []int) {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, stat := range stats {
+		b, err := os.ReadFile(stat)
+		if err != nil {
+			continue // gone
+		}
+		// The name, in brackets, may hold anything. Then come the state and the parent.
+		f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+		if len(f) < 2 || f[1] != strconv.Itoa(parent) {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(stat))); err == nil {
+			pids = append(pids, pid)
 		}
 	}
 	return pids
