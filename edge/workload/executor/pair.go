@@ -45,8 +45,9 @@ func (e *Executor) instances(name string) (all []found) {
 }
 
 // find returns the instance of a name that counts, with the one beside it. Which of
-// two was started beside the other the Request says. There are more only if the node
-// lost power in the middle of a start; a live one is meant then, else the last.
+// two was started beside the other the Request says; with neither live, it is the
+// former one unless the other has taken over. There are more only if the node lost
+// power in the middle of a start; a live one is meant then, else the last.
 func (e *Executor) find(name string) (found, bool) {
 	all := e.instances(name)
 	if len(all) == 0 {
@@ -63,6 +64,9 @@ func (e *Executor) find(name string) (found, bool) {
 	}
 	if !best.live {
 		if i := slices.IndexFunc(all, func(f found) bool { return f.req.Instance == best.req.Spec.Former }); i >= 0 {
+			best = all[i]
+		}
+		if i := slices.IndexFunc(all, func(f found) bool { return tookOver(f, best) }); i >= 0 {
 			best = all[i]
 		}
 	}
@@ -177,6 +181,9 @@ func (e *Executor) Dismiss(ctx context.Context, name, id string, grace time.Dura
 	default:
 		stays = *f.next
 	}
+	if err := e.giveOver(gone, stays, grace); err != nil {
+		return fmt.Errorf("dismiss %s of %s: %w", id, name, err)
+	}
 	if err := e.stop(ctx, gone, grace); err != nil {
 		return fmt.Errorf("dismiss %s of %s: %w", id, name, err)
 	}
@@ -186,9 +193,36 @@ func (e *Executor) Dismiss(ctx context.Context, name, id string, grace time.Dura
 	return nil
 }
 
+// tookOver tells whether an instance took over from the one it was started beside.
+func tookOver(next, former found) bool {
+	if former.req.Instance == "" || next.req.Spec.Former != former.req.Instance {
+		return false
+	}
+	s, asked := former.dir.ReadStop()
+	return asked && s.Next == next.req.Instance
+}
+
+// giveOver writes down that one instance took over from another, if it was started
+// beside that. From then on it is the one that counts once neither is live, whatever
+// becomes of what is left of the former one.
+func (e *Executor) giveOver(former, next found, grace time.Duration) error {
+	if next.req.Spec.Former != former.req.Instance || tookOver(next, former) {
+		return nil
+	}
+	err := former.dir.WriteStop(instance.Stop{Grace: max(0, grace), Next: next.req.Instance})
+	if unwritable(err) { // it must be possible to end what has filled the disk
+		e.cfg.Log.Warn("it cannot be written down that an instance took over", "app", next.req.Spec.Name, "error", err)
+		return nil
+	}
+	return err
+}
+
 // drop deletes an instance that isn't live, beside one that stays, with what was its
-// own alone.
+// own alone. It may be cut off anywhere, and begun again: the other one counts.
 func (e *Executor) drop(ctx context.Context, gone, stays found) error {
+	if err := e.giveOver(gone, stays, 0); err != nil {
+		return err
+	}
 	if gone.req.Cgroup == stays.req.Cgroup { // of an instance that has ended before this one began
 		if err := e.release(ctx, gone); err != nil {
 			return err
@@ -205,6 +239,10 @@ func (e *Executor) drop(ctx context.Context, gone, stays found) error {
 		if err := e.versions(stays.req.Spec.Name).point(current, filepath.Base(stays.req.Root)); err != nil {
 			return err
 		}
+	}
+	// Without its Request it doesn't count, whatever else of it is there.
+	if err := os.Remove(gone.dir.Spec()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return os.RemoveAll(string(gone.dir))
 }
@@ -233,8 +271,13 @@ func (e *Executor) tidy(ctx context.Context, name string) error {
 	if !ok || !f.live || f.newer > 0 {
 		return nil
 	}
+	return e.dropFormers(ctx, f)
+}
+
+// dropFormers deletes what an instance took over from, once that isn't live.
+func (e *Executor) dropFormers(ctx context.Context, f found) error {
 	var errs []error
-	for _, other := range e.instances(name) {
+	for _, other := range e.instances(f.name()) {
 		if other.dir != f.dir && !other.live && f.req.Spec.Former == other.req.Instance {
 			errs = append(errs, e.drop(ctx, other, f))
 		}

@@ -38,8 +38,8 @@ func (e *Executor) Start(ctx context.Context, spec workload.Spec) (workload.Stat
 		if st.State.Live() {
 			return e.startBeside(ctx, f, spec)
 		}
-		if err := e.dropNext(ctx, f); err != nil {
-			return workload.Status{}, fmt.Errorf("clean up what was started beside %s of %s: %w", f.req.Instance, spec.Name, err)
+		if err := errors.Join(e.dropNext(ctx, f), e.dropFormers(ctx, f)); err != nil {
+			return workload.Status{}, fmt.Errorf("clean up what was beside %s of %s: %w", f.req.Instance, spec.Name, err)
 		}
 	}
 	spec.Former = ""

@@ -30,17 +30,23 @@ func (e *Executor) Stop(ctx context.Context, name string, grace time.Duration) (
 	if !ok {
 		return workload.Status{}, fmt.Errorf("%w: %s", workload.ErrNotFound, name)
 	}
+	if f.live { // once it isn't either, the one that it took over from could be taken for it
+		if err := e.dropFormers(ctx, f); err != nil {
+			e.cfg.Log.Error("a former instance cannot be cleared away", "app", name, "error", err)
+		}
+	}
 	err := e.stopBoth(ctx, f, grace)
 	if err != nil {
 		err = fmt.Errorf("stop %s: %w", name, err)
-	} else {
-		f.next = nil
+	} else if left, ok := e.find(name); ok {
+		f = left
 	}
 	return e.status(f), err
 }
 
 // stopBoth stops an instance and the one beside it, side by side, and deletes the
-// latter: how that ended says nothing then.
+// latter: how that ended says nothing then. Where that has taken over already, it is
+// the former one that goes.
 func (e *Executor) stopBoth(ctx context.Context, f found, grace time.Duration) error {
 	if f.next == nil {
 		return e.stop(ctx, f, grace)
@@ -50,6 +56,9 @@ func (e *Executor) stopBoth(ctx context.Context, f found, grace time.Duration) e
 	err := e.stop(ctx, f, grace)
 	if err = errors.Join(err, <-other); err != nil {
 		return err
+	}
+	if tookOver(*f.next, f) {
+		return e.drop(ctx, f, *f.next)
 	}
 	return e.drop(ctx, *f.next, f)
 }
@@ -61,7 +70,9 @@ func (e *Executor) stop(ctx context.Context, f found, grace time.Duration) error
 	if pidfd, pid, ok := f.dir.Shim(); ok {
 		defer func() { _ = unix.Close(pidfd) }()
 		signal := instance.StopSignal
-		if err := f.dir.WriteStop(max(0, grace)); err != nil {
+		s, _ := f.dir.ReadStop()
+		s.Grace = max(0, grace)
+		if err := f.dir.WriteStop(s); err != nil {
 			if !unwritable(err) {
 				return err
 			}

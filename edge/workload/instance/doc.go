@@ -6,6 +6,7 @@
 //	spec.json    Request, written by the agent before the shim starts
 //	status.json  Record, written by the shim; by the agent only after the shim died
 //	stop.json    Stop, written by the agent, who then sends StopSignal to the shim
+//	             if that lives; names who took over from the instance, if any
 //	reload.json  Request with other content of files, until it is spec.json
 //	shim.log     what the shim itself had to say
 //	container/   libcontainer's state, mode container

@@ -126,6 +126,9 @@ func (d Dir) Newer() (version int, ok bool) {
 type Stop struct {
 	Protocol int           `json:"protocol"`
 	Grace    time.Duration `json:"grace"`
+	// Next is the instance that took over from this one, if it goes for that. It is
+	// the agent's: a shim doesn't care.
+	Next string `json:"next,omitempty"`
 }
 
 // Dir is the directory of an instance.
@@ -236,6 +239,7 @@ func (d Dir) ReadStop() (s Stop, ok bool) {
 }
 
 // WriteStop writes stop.json.
-func (d Dir) WriteStop(grace time.Duration) error {
-	return writeJSON(d.Stop(), Stop{Protocol: plain, Grace: grace})
+func (d Dir) WriteStop(s Stop) error {
+	s.Protocol = plain
+	return writeJSON(d.Stop(), s)
 }
