@@ -26,6 +26,7 @@ const (
 	kindTried   kind = 'T' // when it was put, and a batch of what was asked for again in vain: the cloud knows that it is missing
 	kindAcked   kind = 'A' // runs of frames that the cloud has
 	kindRefused kind = 'X' // runs of frames that the cloud will never take
+	kindDropped kind = 'D' // a policy, and times of its rows that were dropped while older ones are kept
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -41,13 +41,16 @@ func (p *policyIndex) lacks(at int64, meter string, items []string) (missing []s
 	}
 	s := p.slots[at]
 	number, known := p.meters[meter]
-	if s == nil || !known {
+	switch {
+	case s == nil || !known && !s.dropped:
 		return items, 0
+	case !known:
+		return nil, 0
 	}
 	for _, item := range items {
 		bit, known := p.items[item]
 		bit += number * p.width
-		if !known || !s.good.has(bit) && !s.final.has(bit) {
+		if there := known && (s.good.has(bit) || s.final.has(bit)); !there && (!s.dropped || known && s.told.has(bit)) {
 			missing = append(missing, item)
 		}
 	}

@@ -31,6 +31,8 @@ type slotIndex struct {
 	told   set     // missing, and the cloud is told
 	final  set     // missing, and there is nothing to be had
 	failed []uint8 // by meter, how often some of it was asked for in vain
+
+	dropped bool // rows of it were kept: only what is known to be missing is a gap
 }
 
 func newIndex() *index { return &index{policies: make(map[string]*policyIndex)} }

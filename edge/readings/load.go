@@ -99,6 +99,13 @@ func (s *Store) takeFrame(seg *segment, f frame, points map[uint64][]int) bool {
 		all[number] = i.points
 		points[seg.number] = all
 		seg.count(number, i, b)
+	case kindDropped:
+		policy, times, ok := f.droppedOf()
+		if !ok {
+			return false
+		}
+		s.index.dropped(policy, times)
+		seg.coverTimes(policy, times)
 	case kindAcked, kindRefused:
 		for _, r := range runsOf(f.payload) {
 			of := seg

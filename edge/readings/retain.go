@@ -11,9 +11,13 @@ const pruneEvery = 10 * time.Minute
 
 // bound drops what is not to be kept or has no room; mu is held.
 func (s *Store) bound() {
+	held := s.held()
 	for s.held() > maxHeld && s.dropHeld() {
 	}
 	for s.size() > s.bytes && (s.drop((*segment).told) || s.drop((*segment).any)) {
+	}
+	if held == 0 && s.held() > 0 {
+		_ = s.write() // what is remembered of them; else it goes with what is held
 	}
 	now := s.now()
 	for i := 0; i < len(s.segments)-1; i++ {
@@ -69,15 +73,14 @@ func (s *Store) drop(such func(*segment) bool) bool {
 	}
 	seg := s.segments[at]
 	s.lose(seg.openPoints, "no room")
-	latest := seg.beyond
+	latest := int64(math.MinInt64)
 	for _, span := range seg.spans {
 		latest = max(latest, min(span.to, s.now().UnixMilli()))
 	}
 	if at == 0 {
 		s.horizon = max(s.horizon, latest)
-	} else { // what is kept of earlier times may still have gaps; the index knows of those that go
-		before := s.segments[at-1]
-		before.beyond = max(before.beyond, latest)
+	} else { // what is kept of earlier times may still have gaps
+		s.remember(seg)
 	}
 	s.remove(at)
 	return true

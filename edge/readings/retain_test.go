@@ -130,3 +130,72 @@ func TestStore_DroppedBetween(t *testing.T) {
 		t.Errorf("%d gaps, of times that were dropped for want of room", n)
 	}
 }
+
+// What the cloud has and was dropped between kept segments is no gap after a restart,
+// either, whatever becomes of the segment that says so; what was never read is one.
+func TestStore_DroppedBetweenRestart(t *testing.T) {
+	disk := crashfs.New(1)
+	r := newRig(t, Config{FS: disk.Mount()})
+	slots := r.fill(20)
+	r.clock = r.clock.Add(3 * 24 * time.Hour) // of the segment that is dropped, too
+	off := r.clock.Add(-24 * time.Hour)
+	slots = append(slots, r.fill(20)...)
+	missed := []time.Time{slots[0].Add(time.Minute), off}
+	gaps := func(when string) {
+		t.Helper()
+		want := collect.Want{Policy: "p", Meters: map[string][]string{"202600000001": items7, "202600000300": items7}, Limit: 1000}
+		want.Slots = append(append(want.Slots, missed...), slots...)
+		all, err := r.Gaps(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(all) != 4 || !all[0].At.Equal(missed[0]) || !all[3].At.Equal(missed[1]) {
+			t.Errorf("%s: %d gaps, there are those of two slots: %+v", when, len(all), all)
+		}
+	}
+	restart := func() {
+		t.Helper()
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		r.open()
+	}
+	told := func(seg *segment) { // the cloud has all of it
+		for number, i := range r.infos(seg) {
+			if seg.settle(number, i.points) {
+				r.marks = append(r.marks, run{seg.number, number, 1})
+			}
+		}
+	}
+	// Two go; then all but the oldest, those that remember among them.
+	first := r.segments[0].number
+	for _, goes := range []int{2, len(r.segments) + 2} {
+		for range goes {
+			number := r.segments[1].number
+			told(r.segments[1])
+			r.bytes = r.size() - 1
+			if err := r.Save(); err != nil {
+				t.Fatal(err)
+			}
+			r.bytes = DefaultBytes
+			if r.find(number) != nil || r.segments[0].number != first || r.Status().Dropped > 0 {
+				t.Fatalf("what the cloud has made no room: %+v", r.Status())
+			}
+			gaps("before a restart")
+			slots = append(slots, r.fill(4)...)
+		}
+		restart()
+		gaps("after it")
+	}
+	// The bound of all segments, and no power right after it.
+	told(r.segments[1])
+	r.bytes = r.size() - 1
+	number := r.segments[1].number
+	if err := r.Save(); err != nil || r.find(number) != nil {
+		t.Fatalf("it is over the bound, and %v", err)
+	}
+	disk.Restart()
+	r.cfg.FS = disk.Mount()
+	r.open()
+	gaps("after a power cut")
+}

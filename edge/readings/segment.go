@@ -25,7 +25,6 @@ type segment struct {
 	spans      map[string]span // by policy, the times that its rows are of
 	first      time.Time       // when its first and last rows were put
 	last       time.Time
-	beyond     int64 // the latest time of segments between it and the next one that were dropped
 
 	info   []rowsInfo // by number; nil: it has to be read again
 	unread time.Time  // when it couldn't be read
@@ -52,7 +51,7 @@ const (
 )
 
 func newSegment(number uint64) *segment {
-	return &segment{number: number, spans: make(map[string]span), beyond: math.MinInt64}
+	return &segment{number: number, spans: make(map[string]span)}
 }
 
 func (s *segment) name() string { return fmt.Sprintf("%s%016x", filePrefix, s.number) }
