@@ -16,8 +16,8 @@ type elsewhere struct {
 	left      sync.Map // *mqtt.Client whose session goes when its connection has ended
 }
 
-// Announce has connected called for every client that connects. It must not
-// block. It must be called before Run.
+// Announce has connected called for every client that connects, before it is told
+// that it has. It must not block. It must be called before Run.
 func (b *Broker) Announce(connected func(clientID string)) error {
 	b.elsewhere = &elsewhere{broker: b, connected: connected}
 	return b.server.AddHook(b.elsewhere, nil)
@@ -43,11 +43,12 @@ func (e *elsewhere) ID() string { return "elsewhere" }
 
 // Provides implements mqtt.Hook.
 func (e *elsewhere) Provides(b byte) bool {
-	return b == mqtt.OnSessionEstablished || b == mqtt.OnDisconnect
+	return b == mqtt.OnSessionEstablish || b == mqtt.OnDisconnect
 }
 
-// OnSessionEstablished implements mqtt.Hook.
-func (e *elsewhere) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) { e.connected(cl.ID) }
+// OnSessionEstablish tells of a client before it is answered. When it has the answer
+// it may connect to another broker at once, whose word must not come before ours.
+func (e *elsewhere) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) { e.connected(cl.ID) }
 
 // OnDisconnect removes the session of a client that is elsewhere now. mochi does
 // it itself when it ends with the connection.

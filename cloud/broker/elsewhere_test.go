@@ -2,9 +2,12 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"testing"
+	"time"
 )
 
 // startAnnouncing is start for a broker that is one of several.
@@ -37,6 +40,32 @@ func startPrepared(t *testing.T, prepare func(*Broker) error) (*Broker, string) 
 		}
 	})
 	return b, address.String()
+}
+
+// The others are told of a client before it is told that it is connected: it may go
+// on to another broker at once, and whoever says it last has it.
+func TestAnnounce_BeforeTheAnswer(t *testing.T) {
+	told, goOn := make(chan string), make(chan struct{})
+	_, address := startAnnouncing(t, func(id string) {
+		told <- id
+		<-goOn
+	})
+	c := dialRaw(t, address)
+	c.send(connectPacket(5, "s"))
+	select {
+	case id := <-told:
+		if id != "s" {
+			t.Errorf("told of %q", id)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("nobody was told")
+	}
+	_ = c.conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if b, err := c.r.Peek(1); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("answered with % x, %v, while the others weren't told yet", b, err)
+	}
+	close(goOn)
+	c.expect(0x20)
 }
 
 // A client that has connected elsewhere is told so, and nothing of its session
