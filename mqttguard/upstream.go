@@ -57,6 +57,11 @@ func (f *Frames) Within() bool { return f.header || f.body > 0 }
 // and no write takes longer than a time.
 type Upstream struct {
 	net.Conn
+	// Slowest is, in bytes a second, the link on which a write still has the time for
+	// all it has, besides. 0: however much it is, it has the same time. It is set before
+	// the connection is used.
+	Slowest int
+
 	timeout time.Duration
 	frames  Frames // belongs to the reader
 	refused atomic.Pointer[error]
@@ -105,7 +110,11 @@ func (u *Upstream) Write(p []byte) (int, error) {
 }
 
 func (u *Upstream) flush(p []byte) (int, error) {
-	if err := u.Conn.SetWriteDeadline(time.Now().Add(u.timeout)); err != nil {
+	patience := u.timeout
+	if u.Slowest > 0 {
+		patience += time.Duration(len(p)) * time.Second / time.Duration(u.Slowest)
+	}
+	if err := u.Conn.SetWriteDeadline(time.Now().Add(patience)); err != nil {
 		return 0, err
 	}
 	return u.Conn.Write(p)

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -119,4 +121,23 @@ func TestUpstream_WriteTimeout(t *testing.T) {
 	if _, err := u.Write([]byte("more")); err == nil {
 		t.Error("it was written")
 	}
+}
+
+// On a slow link what is large has its time, and no more.
+func TestUpstream_Slowest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		far, near := net.Pipe()
+		defer far.Close()
+		u := NewUpstream(near, 10, time.Second)
+		u.Slowest = 100
+		for size, want := range map[int]time.Duration{1: 1010 * time.Millisecond, 500: 6 * time.Second} {
+			began := time.Now()
+			if _, err := u.Write(make([]byte, size)); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("%d bytes: %v", size, err)
+			}
+			if took := time.Since(began); took != want {
+				t.Errorf("%d bytes had %v, want %v", size, took, want)
+			}
+		}
+	})
 }

@@ -97,11 +97,11 @@ func (b *Broker) connect(ctx context.Context, r role) (*session, error) {
 		return nil, err
 	}
 	s := &session{
-		role: r, broker: b, conn: newConn(nc, b.cfg.MaxPacket, b.cfg.Timeout), link: &link{r.state, b, r.publishes}, tail: b.queue.join(),
+		role: r, broker: b, conn: newConn(nc), link: &link{r.state, b, r.publishes}, tail: b.queue.join(),
 		done: make(chan struct{}), written: make(chan struct{}),
 	}
 	s.client = paho.NewClient(paho.ClientConfig{
-		ClientID: r.clientID, Conn: s.conn, PacketTimeout: b.cfg.Timeout, Session: s.link,
+		ClientID: r.clientID, Conn: s.conn.guarded(b.cfg.MaxPacket, b.cfg.Timeout), PacketTimeout: b.cfg.Timeout, Session: s.link,
 		OnPublishReceived:  []func(paho.PublishReceived) (bool, error){s.received},
 		OnClientError:      s.note,
 		OnServerDisconnect: func(d *paho.Disconnect) { s.note(disconnected(d)) },

@@ -97,9 +97,11 @@ func TestUnsuitableBrokers(t *testing.T) {
 	}
 }
 
-// One without shared subscriptions will do for one who is alone.
-func TestAloneNeedsNoSharedSubscriptions(t *testing.T) {
-	b, err := New(Config{URL: gated(t, new(gate), false), ClientID: "c", Alone: true, Log: logger(t)})
+// says runs a broker until it says in such words why it isn't ready; "": until it is.
+func says(t *testing.T, cfg Config, want string) {
+	t.Helper()
+	cfg.ClientID, cfg.Log = "c", logger(t)
+	b, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,11 +109,19 @@ func TestAloneNeedsNoSharedSubscriptions(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx) }()
-	eventually(t, "ready", func() bool { return b.Ready() == nil })
+	eventually(t, "it says: "+want, func() bool {
+		err := b.Ready()
+		return want == "" && err == nil || want != "" && err != nil && strings.Contains(err.Error(), want)
+	})
 	cancel()
 	if err := <-ended; err != nil {
-		t.Error(err)
+		t.Errorf("%s: %v", want, err)
 	}
+}
+
+// One without shared subscriptions will do for one who is alone.
+func TestAloneNeedsNoSharedSubscriptions(t *testing.T) {
+	says(t, Config{URL: gated(t, new(gate), false), Alone: true}, "")
 }
 
 // A broker that keeps $ to itself serves the other topics; one that keeps all
@@ -126,22 +136,7 @@ func TestSomeTopicsRefused(t *testing.T) {
 	eventually(t, "the refusal is counted", func() bool { return count(t, r.metrics.unpublished) == 1 })
 
 	all := &gate{may: func(topic string, write bool) bool { return write }}
-	b, err := New(Config{URL: gated(t, all, true), ClientID: "c", Alone: true, Log: logger(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.SetShadows(make(service))
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- b.Run(ctx) }()
-	eventually(t, "it is said", func() bool {
-		err := b.Ready()
-		return err != nil && strings.Contains(err.Error(), "it refuses the subscription to things/+/shadow/")
-	})
-	cancel()
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
+	says(t, Config{URL: gated(t, all, true), Alone: true}, "it refuses the subscription to things/+/shadow/")
 }
 
 // What may pass by itself is said, and tried again.
@@ -163,19 +158,7 @@ func TestReadySaysWhy(t *testing.T) {
 		"no answer to CONNECT within 200ms": answers(t, "", false),
 		"connect":                           answers(t, "HTTP/1.1 400 Bad Request\r\n\r\n", true),
 	} {
-		b, err := New(Config{URL: url, ClientID: "c", Timeout: 200 * time.Millisecond, BackoffMax: 300 * time.Millisecond, Log: logger(t)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.SetShadows(make(service))
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- b.Run(ctx) }()
-		eventually(t, want, func() bool { err := b.Ready(); return err != nil && strings.Contains(err.Error(), want) })
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("%s: %v", want, err)
-		}
+		says(t, Config{URL: url, Timeout: 200 * time.Millisecond, BackoffMax: 300 * time.Millisecond}, want)
 	}
 }
 
@@ -183,22 +166,9 @@ func TestReadySaysWhy(t *testing.T) {
 // answer to CONNECT, and later.
 func TestHugePacket(t *testing.T) {
 	for name, text := range map[string]string{"before the session": "\x20\xff\xff\xff\x7f", "in the session": "\x20\x03\x00\x00\x00\x30\xff\xff\xff\x7f"} {
-		b, err := New(Config{URL: answers(t, text, false), ClientID: "c", Timeout: time.Minute, BackoffMax: 300 * time.Millisecond, MaxPacket: 64 << 10, Log: logger(t)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.SetShadows(make(service))
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- b.Run(ctx) }()
-		eventually(t, name, func() bool {
-			err := b.Ready()
-			return err != nil && strings.Contains(err.Error(), "more than 131072 bytes")
+		t.Run(name, func(t *testing.T) {
+			says(t, Config{URL: answers(t, text, false), Timeout: time.Minute, BackoffMax: 300 * time.Millisecond, MaxPacket: 64 << 10}, "more than 131072 bytes")
 		})
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
 	}
 }
 

@@ -8,13 +8,14 @@ import (
 
 	"github.com/eclipse/paho.golang/paho"
 
+	"gnomon/mqttguard"
 	"gnomon/shadow/wire"
 )
 
 // session is one connection.
 type session struct {
 	client *paho.Client
-	conn   *conn
+	conn   *mqttguard.Upstream
 	errs   chan error // why it ended
 	link   *Link
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"gnomon/edge/collect"
@@ -59,50 +60,52 @@ func TestPoll_RetainedIsNoValue(t *testing.T) {
 // After the connection was lost the last value is as old as it was, whatever the
 // broker retains meanwhile, and of those who take that it is the latest.
 func TestPoll_RetainedWhileAway(t *testing.T) {
-	b := newBroker(Config{}, schema.Source{})
-	b.topics["a"] = &topic{heard: time.Now(), paths: map[string]heard{"": {}}}
-	b.up = true
-	it, r := item("V", "a", ""), collect.Request{Source: schema.Source{MaxAge: schema.Duration(time.Hour)}}
-	taking := r
-	taking.Source.Retained = true
-	want := func(r collect.Request, text string) time.Time {
-		t.Helper()
-		values := make(map[string]collect.Value)
-		r.Items = []schema.Item{it}
-		b.mu.Lock()
-		b.complete(r, values)
-		b.mu.Unlock()
-		if got := values["V"].Value.Text(); got != text {
-			t.Errorf("retained %v: %s, want %s: %v", r.Source.Retained, got, text, values["V"].Err)
+	synctest.Test(t, func(t *testing.T) {
+		b := newBroker(Config{}, schema.Source{})
+		b.topics["a"] = &topic{heard: time.Now(), paths: map[string]heard{"": {}}}
+		b.up = true
+		it, r := item("V", "a", ""), collect.Request{Source: schema.Source{MaxAge: schema.Duration(time.Hour)}}
+		taking := r
+		taking.Source.Retained = true
+		want := func(r collect.Request, text string) time.Time {
+			t.Helper()
+			values := make(map[string]collect.Value)
+			r.Items = []schema.Item{it}
+			b.mu.Lock()
+			b.complete(r, values)
+			b.mu.Unlock()
+			if got := values["V"].Value.Text(); got != text {
+				t.Errorf("retained %v: %s, want %s: %v", r.Source.Retained, got, text, values["V"].Err)
+			}
+			return values["V"].At
 		}
-		return values["V"].At
-	}
-	say := func(text string, retained bool) {
-		b.take("a", []byte(text), retained)
-		time.Sleep(time.Millisecond) // so that another one isn't of the same time
-	}
-	say("1", true)
-	want(r, "")
-	first := want(taking, "1")
-	say("2", false)
-	at := want(r, "2")
-	want(taking, "2")
-	say("1", true) // the connection was lost, and meanwhile it was 1 again
-	if again := want(r, "2"); !again.Equal(at) {
-		t.Errorf("a value of %v became one of %v", at, again)
-	}
-	if back := want(taking, "1"); !back.After(at) {
-		t.Errorf("what was retained after %v is of %v", at, back)
-	}
-	say("2", true) // somebody retained what was heard
-	if again := want(taking, "2"); !again.Equal(at) {
-		t.Errorf("a value of %v became one of %v", at, again)
-	}
-	say("3", true)
-	if want(r, "2"); !want(taking, "3").After(at) || !at.After(first) {
-		t.Error("what was retained meanwhile isn't the latest")
-	}
-	say("4", false)
-	want(r, "4")
-	want(taking, "4")
+		say := func(text string, retained bool) {
+			b.take("a", []byte(text), retained)
+			time.Sleep(time.Millisecond) // so that another one isn't of the same time
+		}
+		say("1", true)
+		want(r, "")
+		first := want(taking, "1")
+		say("2", false)
+		at := want(r, "2")
+		want(taking, "2")
+		say("1", true) // the connection was lost, and meanwhile it was 1 again
+		if again := want(r, "2"); !again.Equal(at) {
+			t.Errorf("a value of %v became one of %v", at, again)
+		}
+		if back := want(taking, "1"); !back.After(at) {
+			t.Errorf("what was retained after %v is of %v", at, back)
+		}
+		say("2", true) // somebody retained what was heard
+		if again := want(taking, "2"); !again.Equal(at) {
+			t.Errorf("a value of %v became one of %v", at, again)
+		}
+		say("3", true)
+		if want(r, "2"); !want(taking, "3").After(at) || !at.After(first) {
+			t.Error("what was retained meanwhile isn't the latest")
+		}
+		say("4", false)
+		want(r, "4")
+		want(taking, "4")
+	})
 }

@@ -6,12 +6,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"gnomon/edge/cmd/gnomon-shim/rotate/rotatetest"
 )
 
 const (
@@ -107,7 +108,7 @@ func TestIdle_TwoWritersRotateOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		awaitWaiting(t, len(writers))
+		rotatetest.AwaitWaiting(t, len(writers))
 		held.Close()
 		holds(t, log, len(writers))
 	}
@@ -121,28 +122,4 @@ func TestIdle_FindsTheFileFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	holds(t, log, 1)
-}
-
-// awaitWaiting waits until so many wait for a lock that this process has.
-func awaitWaiting(t *testing.T, number int) {
-	t.Helper()
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		locks, err := os.ReadFile("/proc/locks")
-		if err != nil {
-			t.Fatal(err)
-		}
-		waiting, ours := 0, ""
-		for line := range strings.Lines(string(locks)) {
-			switch f := strings.Fields(line); {
-			case len(f) > 5 && f[1] == "->" && f[0] == ours:
-				waiting++
-			case len(f) > 4 && f[1] == "FLOCK" && f[4] == strconv.Itoa(os.Getpid()):
-				ours = f[0]
-			}
-		}
-		if waiting == number {
-			return
-		}
-	}
-	t.Fatal("they never waited")
 }

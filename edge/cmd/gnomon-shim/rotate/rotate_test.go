@@ -3,16 +3,15 @@ package rotate
 import (
 	"bytes"
 	"fmt"
-	"golang.org/x/sys/unix"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"testing"
-	"time"
 
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
+
+	"gnomon/edge/cmd/gnomon-shim/rotate/rotatetest"
 )
 
 func total(t interface{ Fatal(...any) }, path string) (size int64, text []byte) {
@@ -152,7 +151,7 @@ func TestLog_TwoWritersRotateOnce(t *testing.T) {
 				_ = l.Close()
 			})
 		}
-		awaitWaiting(t, 2)
+		rotatetest.AwaitWaiting(t, 2)
 		held.Close()
 		wg.Wait()
 		for name, want := range map[string]string{path: "line\nline\n", path + ".1": string(full('c')), path + ".2": string(full('b'))} {
@@ -161,28 +160,4 @@ func TestLog_TwoWritersRotateOnce(t *testing.T) {
 			}
 		}
 	}
-}
-
-// awaitWaiting waits until so many wait for a lock that this process has.
-func awaitWaiting(t *testing.T, number int) {
-	t.Helper()
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		locks, err := os.ReadFile("/proc/locks")
-		if err != nil {
-			t.Fatal(err)
-		}
-		waiting, ours := 0, ""
-		for line := range strings.Lines(string(locks)) {
-			switch f := strings.Fields(line); {
-			case len(f) > 5 && f[1] == "->" && f[0] == ours:
-				waiting++
-			case len(f) > 4 && f[1] == "FLOCK" && f[4] == strconv.Itoa(os.Getpid()):
-				ours = f[0]
-			}
-		}
-		if waiting == number {
-			return
-		}
-	}
-	t.Fatal("they never waited")
 }
