@@ -326,7 +326,7 @@ func (p *planner) unblocked(a *App, v *View) bool {
 	already := len(v.Blockers)
 	if t := a.Want.AttachTo; a.Want.Mode == schema.ModeAttach {
 		switch {
-		case (p.leaving[t] || p.observed[t].Next != nil) && p.wanted[t] != nil:
+		case (p.leaving[t] || p.handsOver(t)) && p.wanted[t] != nil:
 			v.block(schema.BlockedTarget, t, "waiting for "+t+": it is being replaced")
 			return false
 		case p.wanted[t] == nil:
@@ -404,6 +404,12 @@ func changed(a *App, m Memory) string {
 
 // maxPaths bounds the paths in a reason.
 const maxPaths = 5
+
+// handsOver tells whether another instance is about to take over from the one that
+// runs, or is being started to: who joined that one would keep it from going.
+func (p *planner) handsOver(name string) bool {
+	return p.observed[name].Next != nil || p.in.Busy[name].Former != ""
+}
 
 // joinable tells whether what runs is a container.
 func (p *planner) joinable(name string) bool {

@@ -449,6 +449,34 @@ func TestHandOver_NothingJoins(t *testing.T) {
 	s.retired("a").steps("start b")
 }
 
+// Nor while the other one is only being started.
+func TestHandOver_NothingJoinsWhileItBegins(t *testing.T) {
+	s := newScene(t).fetched("c@1").want("a", takes("1")).runs("a", "i1")
+	s.steps()
+	s.want("a", takes("2"))
+	s.in.Busy["a"] = s.steps("start a").Steps[0]
+	s.want("b", `{"mode":"attach","attachTo":"a","run":{"command":["x"]}}`).steps()
+	s.blocked("b", "it is being replaced")
+	delete(s.in.Busy, "a")
+	s.next("a", "i2").steps()
+	s.pass(10 * time.Second).steps("retire a")
+	s.retired("a").steps("start b")
+}
+
+// What was asked to end by an agent that is gone may end only once another runs
+// beside it, and then hasn't failed.
+func TestHandOver_FormerWasToEnd(t *testing.T) {
+	never := func(n string) string { return takes(n, `,"restart":{"policy":"never"}`) }
+	s := newScene(t).fetched("c@1").want("a", never("1")).runs("a", "i1")
+	s.steps()
+	s.want("a", "").steps("stop a") // and the agent ends
+	s.want("a", never("2")).steps("start a")
+	s.next("a", "i2").want("a", never("1")).steps("withdraw a")
+	s.withdrawn("a").steps()
+	s.ends("a", 137).steps("start a")
+	s.faulty("a", "")
+}
+
 func TestHandOver_IsRehearsed(t *testing.T) {
 	s := newScene(t).fetched("c@1").want("a", takes("1", withProbe))
 	s.runs("a", "i1").good("i1").steps()

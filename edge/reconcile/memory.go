@@ -219,7 +219,10 @@ func fault(st workload.Status, retryable bool, now time.Time) *Fault {
 // Started accounts for a successful start.
 func (m Memory) Started(st workload.Status, hash, boot string) Memory {
 	m = m.about(hash).runs()
-	m.Boot, m.Halted = boot, ""
+	m.Boot = boot
+	if st.Instance == m.Halted {
+		m.Halted = ""
+	}
 	if st.Instance == m.Seen {
 		m.Seen = ""
 	}

@@ -287,7 +287,8 @@ func (w *world) finish(s Step, trouble bool) {
 	case Stop:
 		w.stop(s.App, pick(w, "exit code", 0, 143))
 	case Retire, Withdraw:
-		if !w.dismiss(s) {
+		if !w.dismiss(s) { // it was not asked after all
+			delete(w.ledger.asked, s.Instance)
 			w.failed(s, Fault{Code: codeBeside, Retryable: true}, "")
 		}
 	case Remove:
