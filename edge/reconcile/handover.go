@@ -171,6 +171,7 @@ func (p *planner) takeOver(a *App, st workload.Status, m Memory, v *View) Memory
 	if p.sharesProbe(a, st) { // from now on it is its own answers that count
 		m.Well = Well{}
 	}
+	m.Halted = st.Instance // however late it ends, and whatever is wanted by then
 	p.step(Step{Kind: Retire, App: a.Name, Hash: a.Hash, Instance: st.Instance, Grace: a.Want.Run.StopGrace.D(),
 		Reason: fmt.Sprintf("version %d runs beside it, and was well for %s", a.Version, besideWell(a.Want))})
 	return m

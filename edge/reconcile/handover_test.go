@@ -449,6 +449,19 @@ func TestHandOver_NothingJoins(t *testing.T) {
 	s.retired("a").steps("start b")
 }
 
+// What was being ended when it became the wanted one again has not failed, however
+// late it ends.
+func TestHandOver_FormerEndsLate(t *testing.T) {
+	never := func(n string) string { return takes(n, `,"restart":{"policy":"never"}`) }
+	s := two(t, never("1"), never("2"))
+	s.steps()
+	s.pass(10 * time.Second).steps("retire a")
+	s.fails("a", Fault{Code: "retire-timeout"}).want("a", never("1"))
+	s.observe(workload.Status{Name: "a", Instance: "i1", Hash: s.hash("a"), State: workload.Exited, ExitCode: 143, ExitedAt: s.in.Now})
+	s.pass(time.Minute).steps("start a")
+	s.faulty("a", "")
+}
+
 // Nor while the other one is only being started.
 func TestHandOver_NothingJoinsWhileItBegins(t *testing.T) {
 	s := newScene(t).fetched("c@1").want("a", takes("1")).runs("a", "i1")
