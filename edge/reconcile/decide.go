@@ -96,7 +96,7 @@ func (p *planner) longest(a *App) time.Duration {
 	if a.Want == nil {
 		return longestPause
 	}
-	return max(5*time.Minute, a.Want.Run.Restart.BackoffMax.D())
+	return max(longestOfSteps, a.Want.Run.Restart.BackoffMax.D())
 }
 
 func phaseOf(s Step) Phase {

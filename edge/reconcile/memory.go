@@ -92,8 +92,14 @@ func (m Memory) about(hash string) Memory {
 	return m.cleared()
 }
 
+// longestOfSteps bounds the pause after a step that failed.
+const longestOfSteps = 5 * time.Minute
+
 // within bounds the pause, so that a clock that was set back doesn't prolong it.
 func (m Memory) within(now time.Time, longest time.Duration) Memory {
+	if m.Fault != nil && m.Fault.Step != "" {
+		longest = longestOfSteps
+	}
 	if most := now.Add(longest); m.Until.After(most) {
 		m.Until = most
 	}
@@ -257,7 +263,7 @@ func (m Memory) FailedStep(s Step, f Fault, instance string, now time.Time) Memo
 		}
 	}
 	m.Fault = &f
-	first, most := time.Second, 5*time.Minute
+	first, most := time.Second, longestOfSteps
 	if s.Kind == Start {
 		most = time.Minute
 	}

@@ -208,7 +208,7 @@ func TestMake_RemoveIsTriedAgain(t *testing.T) {
 		t.Error("wake", s.prev.Wake)
 	}
 	s.pass(-1000 * time.Hour).steps() // the clock is set
-	s.pass(longestPause).steps("remove web")
+	s.pass(longestOfSteps).steps("remove web")
 }
 
 func TestMake_InvalidKeepsWhatWasApplied(t *testing.T) {

@@ -237,7 +237,7 @@ func (w *world) checkView(a *App) {
 	if !ok || v.Phase == "" {
 		w.fail("%s: nothing to say", a.Name)
 	}
-	if m.Until.After(w.now.Add(longestPause)) || m.Until.After(w.now.Add(5*time.Minute)) && a.Want != nil && a.Want.Run.Restart.BackoffMax.D() <= 5*time.Minute {
+	if m.Until.After(w.now.Add(longestPause)) || m.Until.After(w.now.Add(longestOfSteps)) && a.Want != nil && a.Want.Run.Restart.BackoffMax.D() <= longestOfSteps {
 		w.fail("%s: waits until %s", a.Name, m.Until)
 	}
 	if v.Phase == Backoff && (w.plan.Wake.IsZero() || w.plan.Wake.After(m.Until)) {
