@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -160,22 +162,32 @@ func children() (pids []int, pause time.Duration) {
 	return pids, again
 }
 
-// childrenOf asks every process for its parent.
-func childrenOf(parent int) (pids []int) {
+// childrenOf asks every process for its parent; the oldest comes first.
+func childrenOf(parent int) []int {
+	type child struct{ pid, started int }
+	var all []child
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, stat := range stats {
 		b, err := os.ReadFile(stat)
 		if err != nil {
 			continue // gone
 		}
-		// The name, in brackets, may hold anything. Then come the state and the parent.
+		// The name, in brackets, may hold anything. Then come the state, the parent and,
+		// as field 22 of all (proc_pid_stat(5)), when it started.
 		f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-		if len(f) < 2 || f[1] != strconv.Itoa(parent) {
+		if len(f) < 20 || f[1] != strconv.Itoa(parent) {
 			continue
 		}
-		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(stat))); err == nil {
-			pids = append(pids, pid)
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(stat)))
+		started, err2 := strconv.Atoi(f[19])
+		if err == nil && err2 == nil {
+			all = append(all, child{pid, started})
 		}
+	}
+	slices.SortFunc(all, func(a, b child) int { return cmp.Or(cmp.Compare(a.started, b.started), cmp.Compare(a.pid, b.pid)) })
+	pids := make([]int, len(all))
+	for i, c := range all {
+		pids[i] = c.pid
 	}
 	return pids
 }

@@ -59,3 +59,19 @@ func TestChildrenOf_FindsThem(t *testing.T) {
 		t.Error("a child that has been collected is found")
 	}
 }
+
+// An init has its program before it gets any orphans.
+func TestChildrenOf_OldestFirst(t *testing.T) {
+	var pids []int
+	for range 3 {
+		c := exec.Command("sleep", "1000")
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
+		pids = append(pids, c.Process.Pid)
+	}
+	if all := childrenOf(os.Getpid()); !slices.Equal(all[len(all)-3:], pids) {
+		t.Errorf("%v, want %v last", all, pids)
+	}
+}

@@ -57,14 +57,14 @@ func reload(dir instance.Dir) error {
 	return tell(pidfd, program, req.Spec.Reload)
 }
 
-// child returns the program under an init, which passes signals on to it.
+// child returns the program under an init, which passes signals on to it. It is the
+// oldest: orphans come to an init later.
 func child(init int) (int, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", init, init))
-	if err != nil {
-		return 0, err
+	all := childrenOf(init)
+	if len(all) == 0 {
+		return 0, fmt.Errorf("the init, process %d, has no program any more", init)
 	}
-	first, _, _ := strings.Cut(string(b), " ")
-	return strconv.Atoi(first)
+	return all[0], nil
 }
 
 func reloadHost(j launch.Job, former []schema.File) error {

@@ -132,6 +132,23 @@ func TestReload_InPlace(t *testing.T) {
 	})
 }
 
+// Under an init it is the program that has to handle the signal, whoever else the
+// init has taken in.
+func TestReload_UnderAnInit(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	s := n.spec(schema.ModeContainer, "app", `(sleep 1000 & echo left) ; trap 'echo "told: $(cat $GNOMON_FILES/tmp/a)"' HUP; echo up; while true; do sleep 0.01; done`)
+	s.Init, s.Reload = true, schema.ReloadHUP
+	s.Files = []schema.File{{Path: "/tmp/a", Content: "first"}}
+	st := n.start(s)
+	n.logs("app", "up")
+	s.Hash, s.Files[0].Content = "h2", "second"
+	if got, err := n.Reload(t.Context(), s); err != nil || got.PID != st.PID {
+		t.Fatalf("%+v %v", got, err)
+	}
+	n.logs("app", "told: second")
+}
+
 // A program that doesn't handle the signal would end by it: it isn't sent.
 func TestReload_NotHandled(t *testing.T) {
 	inEachMode(t, func(t *testing.T, n *node, spec func(string) workload.Spec) {
