@@ -58,6 +58,8 @@ func Prepare(desired []state.Desired, memory map[string]Memory) (apps []App, gon
 	for i := range apps { // only now: which ones are refused must not hang on their order
 		apps[i].fallBack(memory[apps[i].Name])
 	}
+	for s.refuseStuck(memory) {
+	}
 	s.rebuild(memory)
 	s.free()
 	for i := range apps {
@@ -127,9 +129,32 @@ func (s appSet) check(a *App) {
 		a.refuse("target-invalid", fmt.Sprintf("attachTo: %s runs in mode %s; only a container can be joined", t.Name, t.Want.Mode))
 		return
 	}
-	if path := s.way(a.Name, a.Name, map[string]bool{}); path != nil {
-		a.refuse("dependency-cycle", "dependsOn and attachTo lead back to the application: "+strings.Join(path, " → "))
+	if path := s.cycle(a, s.needs); path != nil {
+		a.refuse(codeCycle, "dependsOn and attachTo lead back to the application: "+strings.Join(path, " → "))
 	}
+}
+
+// codeCycle is the fault of an application that would wait for itself.
+const codeCycle = "dependency-cycle"
+
+// refuseStuck refuses what would wait for itself by the containers that others go on
+// in, their desired being refused. Where that puts something else in force, there may
+// be more: again.
+func (s appSet) refuseStuck(memory map[string]Memory) (again bool) {
+	stuck := map[*App][]string{}
+	for _, a := range s {
+		if a.Want == nil || a.Fault != nil || a.Want.State == schema.StateStopped {
+			continue
+		}
+		if path := s.cycle(a, s.bound); path != nil {
+			stuck[a] = path
+		}
+	}
+	for a, path := range stuck { // only now, so that it doesn't hang on their order
+		a.refuse(codeCycle, "dependsOn and attachTo lead back to the application, by what goes on of others that are refused: "+strings.Join(path, " → "))
+		a.fallBack(memory[a.Name])
+	}
+	return len(stuck) > 0
 }
 
 // free lets what was applied before wait for nobody, where it would wait for itself
@@ -137,7 +162,7 @@ func (s appSet) check(a *App) {
 func (s appSet) free() {
 	var stuck []*App
 	for _, a := range s {
-		if a.LastOK && len(a.Want.DependsOn) > 0 && s.way(a.Name, a.Name, map[string]bool{}) != nil {
+		if a.LastOK && len(a.Want.DependsOn) > 0 && s.cycle(a, s.needs) != nil {
 			stuck = append(stuck, a)
 		}
 	}
@@ -147,18 +172,23 @@ func (s appSet) free() {
 	}
 }
 
+// cycle is the way from an application back to itself; nil if there is none.
+func (s appSet) cycle(a *App, refersTo func(name string) []string) []string {
+	return way(a.Name, a.Name, refersTo, map[string]bool{})
+}
+
 // way follows references from an application to another. Those in seen are
 // known not to lead there.
-func (s appSet) way(from, to string, seen map[string]bool) []string {
+func way(from, to string, refersTo func(name string) []string, seen map[string]bool) []string {
 	seen[from] = true
-	for _, n := range s.needs(from) {
+	for _, n := range refersTo(from) {
 		if n == to {
 			return []string{from, to}
 		}
 		if seen[n] {
 			continue
 		}
-		if rest := s.way(n, to, seen); rest != nil {
+		if rest := way(n, to, refersTo, seen); rest != nil {
 			return append([]string{from}, rest...)
 		}
 	}
@@ -176,6 +206,17 @@ func (s appSet) needs(name string) []string {
 	default:
 		return a.Want.DependsOn
 	}
+}
+
+// bound lists what it can't be freed from: what was applied before still needs its
+// container, while it may wait for nobody.
+func (s appSet) bound(name string) []string {
+	if a := s[name]; a != nil && a.LastOK && a.Want.Mode == schema.ModeAttach {
+		return []string{a.Want.AttachTo}
+	} else if a != nil && a.LastOK {
+		return nil
+	}
+	return s.needs(name)
 }
 
 // rebuild moves the options of attached applications that shape a container into

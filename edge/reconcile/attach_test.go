@@ -3,6 +3,7 @@ package reconcile
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -205,6 +206,23 @@ func TestPrepare_CycleKeepsWhatWasApplied(t *testing.T) {
 	s.faulty("b", "dependency-cycle")
 	// To stop one of them is never refused.
 	s.want("web", `{"component":"web@2","dependsOn":["b"],"state":"stopped"}`).steps("stop web")
+}
+
+// What is refused goes on in its container, which can't wait for it then.
+func TestPrepare_CycleByWhatGoesOn(t *testing.T) {
+	s := together(t).want("b", program).runs("b", "b1").fetched("web@2")
+	s.steps()
+	s.want("a", `{"mode":"attach","attachTo":"b","run":{"command":["/x"]}}`)
+	s.want("web", `{"component":"web@2","dependsOn":["a"]}`).steps()
+	s.phase("web", Running)
+	s.faulty("a", "target-invalid")
+	if f := s.faulty("web", "dependency-cycle"); !strings.HasSuffix(f.Message, "web → a → web") || !strings.Contains(f.Message, "goes on") {
+		t.Errorf("%+v", f)
+	}
+	// Once the other is elsewhere, there is none.
+	s.want("a", program).steps("stop a")
+	s.ends("a", 0).steps("start a")
+	s.runs("a", "a2").steps("stop web")
 }
 
 func TestPrepare_OptionsRebuildTheContainer(t *testing.T) {
