@@ -462,6 +462,21 @@ func TestHandOver_FormerEndsLate(t *testing.T) {
 	s.faulty("a", "")
 }
 
+// The second of two is ended while nothing is known of what is wanted. That it is
+// found ended when it is wanted again is no failure.
+func TestHandOver_WithdrawnUnwanted(t *testing.T) {
+	s := two(t, takes("1"), takes("2"))
+	s.steps()
+	d := s.desired["a"]
+	delete(s.desired, "a")
+	s.in.Complete = false
+	s.steps("withdraw a")
+	s.desired["a"] = d
+	s.nextEnds("a", 143).steps("withdraw a")
+	s.withdrawn("a").steps("start a")
+	s.faulty("a", "")
+}
+
 // Nor while the other one is only being started.
 func TestHandOver_NothingJoinsWhileItBegins(t *testing.T) {
 	s := newScene(t).fetched("c@1").want("a", takes("1")).runs("a", "i1")

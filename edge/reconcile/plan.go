@@ -215,6 +215,8 @@ func (p *planner) dismiss(st workload.Status) {
 		p.leaving[name] = true
 	case st.State.Live() && st.Next != nil && !p.leaving[st.Target]: // what will be wanted isn't known
 		if _, busy := p.in.Busy[name]; !busy {
+			m.Withdrawn = st.Next.Instance
+			p.out.Memory[name] = m
 			p.step(Step{Kind: Withdraw, App: name, Hash: st.Next.Hash, Instance: st.Next.Instance, Grace: workload.DefaultStopGrace,
 				Reason: "nothing is known of what it was to take the place of"})
 		}

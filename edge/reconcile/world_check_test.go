@@ -532,13 +532,11 @@ func (w *world) mustGiveWay(a *App) bool {
 	if w.waitsBeside(a) || a.back || !a.canGiveWay() || a.Held || a.LastOK || a.Content == m.Committed || a.Want.Component == "missing@1" || !w.unblocked(a) {
 		return false
 	}
-	switch a.Want.Run.Env["DOES"] {
-	case "sick":
-		return a.Want.Run.Health != nil
-	case "crash", "unstartable":
-		return true
+	if m.Done && codeOf(m.Fault) == codeLost { // it isn't known to have failed by itself
+		return false
 	}
-	return false
+	does := a.Want.Run.Env["DOES"]
+	return does == "crash" || does == "unstartable" || does == "sick" && a.Want.Run.Health != nil
 }
 
 // rehearse holds what is foretold against what is planned, and against what is
