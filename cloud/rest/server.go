@@ -206,6 +206,7 @@ func (s *Server) Close() error {
 }
 
 // Run serves until ctx ends and requests under way are answered, or 10 s have passed.
+// It serves once: no stream is let in afterwards.
 func (s *Server) Run(ctx context.Context) error {
 	if s.listener == nil {
 		return errors.New("http: Run before Listen")
@@ -230,10 +231,28 @@ func (s *Server) Run(ctx context.Context) error {
 	defer cancel()
 	err := server.Shutdown(grace)
 	<-failed
+	s.awaitStreams()
 	if errors.Is(err, context.DeadlineExceeded) {
 		return server.Close()
 	}
 	return err
+}
+
+// farewell is how long who follows events by a WebSocket may take to hear that the
+// server ends.
+const farewell = time.Second
+
+// awaitStreams waits until no stream is left, or for as long as farewell: those of
+// WebSockets are none of net/http's any more.
+func (s *Server) awaitStreams() {
+	late := time.After(farewell)
+	for range cap(s.streams) {
+		select {
+		case s.streams <- struct{}{}:
+		case <-late:
+			return
+		}
+	}
 }
 
 // principal says who a request is made for: in development mode everybody is

@@ -60,13 +60,15 @@ type mark struct {
 	Kind string `json:"kind"` // hello or idle
 }
 
-// send writes a message. A client that doesn't take it within the time is let go.
+// send writes a message, also one that the end of the server comes in between: the
+// connection breaks when a write is given up. A client that doesn't take it within the
+// time is let go.
 func (w *socketStream) send(ctx context.Context, message any) error {
 	data, err := json.Marshal(message)
 	if err != nil {
 		return err
 	}
-	limited, cancel := context.WithTimeout(ctx, 10*time.Second)
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	return w.conn.Write(limited, websocket.MessageText, data)
 }
