@@ -73,7 +73,7 @@ func TestFork_BornInsideAndKilledWhole(t *testing.T) {
 	}
 	var cmd *exec.Cmd
 	err := g.Fork(l, func(attr *syscall.SysProcAttr) error {
-		cmd = exec.Command("/bin/sh", "-c", `b() { b | b & }; b; sleep 100`)
+		cmd = exec.Command("/bin/sh", "-c", `b() { b | b & }; (b) & exec sleep 100`) // which outlives the forks that are refused
 		cmd.SysProcAttr = attr
 		attr.Setsid = true
 		return cmd.Start()
