@@ -275,6 +275,7 @@ func (w *world) checkAccount(a *App) {
 			w.fail("%s survived a reboot", st.Instance)
 		}
 		w.ledger.boots[st.Instance] = w.boot
+		delete(w.ledger.counted, st.Instance) // it failed beside another that is gone, and goes on
 	}
 	if st.State.Live() && st.Next != nil && after.Seen == st.Next.Instance && after.Seen != before.Seen { // it failed beside this one
 		if w.ledger.counted[after.Seen] || w.ledger.asked[after.Seen] || after.Attempts != before.Attempts+1 || after.Done != before.Done {
